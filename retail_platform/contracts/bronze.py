@@ -1,0 +1,43 @@
+"""The bronze table: delivered rows as text, with where they came from."""
+
+import pandera.polars as pa
+import polars as pl
+
+from retail_platform.contracts.base import Contract, Instant, LocalTime, Table
+
+
+class BronzeSales(Contract):
+    """One row per delivered row, its values as text, unchanged.
+
+    Grain: (delivery_id, file_sha256, source_row).  Source: accepted deliveries.
+    Partition: sale_month on disk; sale_date is null where the row has no usable day.
+    """
+
+    sale_month: pl.Date = pa.Field(nullable=True, description="First day of the month of sale_date; null without a day.")
+    sale_date: pl.Date = pa.Field(nullable=True, description="Day of the sale, by the mapping's date formats; null if unusable.")
+    invoiced_at: LocalTime = pa.Field(nullable=True, description="invoice_date as a time, shop's wall clock; null if unreadable.")
+    invoice_no: pl.String = pa.Field(nullable=True, description="Invoice number as delivered.")
+    stock_code: pl.String = pa.Field(nullable=True, description="Product code as delivered.")
+    description: pl.String = pa.Field(nullable=True, description="Product description as delivered.")
+    quantity: pl.String = pa.Field(nullable=True, description="Quantity as delivered.")
+    invoice_date: pl.String = pa.Field(nullable=True, description="Date and time of the invoice as delivered.")
+    unit_price: pl.String = pa.Field(nullable=True, description="Price per unit as delivered.")
+    customer_id: pl.String = pa.Field(nullable=True, description="Customer number as delivered.")
+    country: pl.String = pa.Field(nullable=True, description="Customer's country as delivered.")
+    rescued: pl.String = pa.Field(nullable=True, description="Columns the mapping does not know, as one JSON object.")
+    delivery_id: pl.String = pa.Field(description="The delivery this row belongs to (batch or content, and sheet).")
+    file_sha256: pl.String = pa.Field(description="SHA-256 of the kept file, hexadecimal.")
+    source_file: pl.String = pa.Field(description="Path of the file relative to landing.")
+    source_sheet: pl.String = pa.Field(nullable=True, description="Sheet of the workbook; null for other formats.")
+    source_row: pl.Int64 = pa.Field(ge=1, description="Number of the data row in the file or sheet, from 1.")
+    ingested_at: Instant = pa.Field(description="When the delivery was first registered, UTC.")
+
+
+BRONZE_SALES = Table(
+    "bronze",
+    "sales",
+    BronzeSales,
+    key=("delivery_id", "file_sha256", "source_row"),
+    day="sale_date",
+    month="sale_month",
+)

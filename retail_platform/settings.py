@@ -1,0 +1,61 @@
+"""The platform's settings: one object, from `RETAIL_*` variables and `.env`, built once and passed in.
+
+Every path of the platform's state hangs on `home`, so that two platforms run side by side and one is removed by
+removing its folder.
+"""
+
+from datetime import date
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+"""The folder that holds `pyproject.toml`, `dbt_project/` and `dagster.yaml`."""
+
+
+class Settings(BaseSettings):
+    """Settings of one platform."""
+
+    model_config = SettingsConfigDict(env_prefix="RETAIL_", env_file=CHECKOUT / ".env", extra="ignore")
+
+    home: Path = Field(CHECKOUT / ".retail", description="Folder of all state: landing, lake, PostgreSQL, Dagster.")
+    first_day: date = Field(date(2009, 12, 1), description="First day the platform knows; earlier rows have no day.")
+    mappings: Path | None = Field(None, description="TOML file with a retailer's own mappings, beside the packaged ones.")
+    database_url: str | None = Field(None, description="Warehouse, postgresql://…; None starts the embedded server.")
+    dagster_database_url: str | None = Field(None, description="Dagster's storage; None is database `dagster` of the embedded server.")
+    fiscal_year_start_month: int = Field(4, ge=1, le=12, description="First month of the fiscal year.")
+    max_uncompressed_bytes: int = Field(20 * 2**30, gt=0, description="A compressed file that unpacks to more is set aside.")
+
+    @property
+    def landing(self) -> Path:
+        """Where files are dropped; the user's, never changed by the platform."""
+        return self.home / "landing"
+
+    @property
+    def deliveries(self) -> Path:
+        """Accepted bytes under their hash, and the ledger: state that is backed up."""
+        return self.home / "deliveries"
+
+    @property
+    def lake(self) -> Path:
+        """The Delta tables and what is derived while reading deliveries; can be rebuilt."""
+        return self.home / "lake"
+
+    @property
+    def postgres(self) -> Path:
+        """Data folder of the embedded PostgreSQL."""
+        return self.home / "postgres"
+
+    @property
+    def dagster_home(self) -> Path:
+        """DAGSTER_HOME of this platform."""
+        return self.home / "dagster"
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    settings = Settings()
+    return settings.model_copy(update={"home": settings.home.expanduser().resolve()})

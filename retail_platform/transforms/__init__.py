@@ -1,0 +1,1 @@
+"""Pure functions on data frames: cleaning, rules, dimensions, facts. No I/O, no clock, no Dagster."""
