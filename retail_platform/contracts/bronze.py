@@ -13,9 +13,15 @@ class BronzeSales(Contract):
     Partition: sale_month on disk; sale_date is null where the row has no usable day.
     """
 
-    sale_month: pl.Date = pa.Field(nullable=True, description="First day of the month of sale_date; null without a day.")
-    sale_date: pl.Date = pa.Field(nullable=True, description="Day of the sale, by the mapping's date formats; null if unusable.")
-    invoiced_at: LocalTime = pa.Field(nullable=True, description="invoice_date as a time, shop's wall clock; null if unreadable.")
+    sale_month: pl.Date = pa.Field(
+        nullable=True, description="First day of the month of sale_date; null without a day."
+    )
+    sale_date: pl.Date = pa.Field(
+        nullable=True, description="Day of the sale, by the mapping's date formats; null if unusable."
+    )
+    invoiced_at: LocalTime = pa.Field(
+        nullable=True, description="invoice_date as a time, shop's wall clock; null if unreadable."
+    )
     invoice_no: pl.String = pa.Field(nullable=True, description="Invoice number as delivered.")
     stock_code: pl.String = pa.Field(nullable=True, description="Product code as delivered.")
     description: pl.String = pa.Field(nullable=True, description="Product description as delivered.")
@@ -38,6 +44,29 @@ BRONZE_SALES = Table(
     "sales",
     BronzeSales,
     key=("delivery_id", "file_sha256", "source_row"),
+    day="sale_date",
+    month="sale_month",
+)
+
+
+class BronzeDays(Contract):
+    """One row per day: how much bronze holds of it, and which state of the ledger that is.
+
+    Grain: sale_date (null: the rows without a usable day).  Source: the ledger.
+    A day whose fingerprint in the ledger is another one has to be run again.
+    """
+
+    sale_month: pl.Date = pa.Field(nullable=True, description="First day of the month of sale_date; null without a day.")
+    sale_date: pl.Date = pa.Field(nullable=True, description="Day of the sale; null for rows without a usable day.")
+    rows: pl.Int64 = pa.Field(ge=1, description="Delivered rows of the day.")
+    fingerprint: pl.String = pa.Field(description="Hash over the ranked deliveries that hold the day.")
+
+
+BRONZE_DAYS = Table(
+    "bronze",
+    "days",
+    BronzeDays,
+    key=("sale_date",),
     day="sale_date",
     month="sale_month",
 )

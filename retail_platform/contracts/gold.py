@@ -32,14 +32,20 @@ class DimDate(Contract):
     month: pl.Int16 = pa.Field(in_range={"min_value": 1, "max_value": 12}, description="Month, 1 to 12.")
     month_name: pl.String = pa.Field(description="English name of the month.")
     week: pl.Int16 = pa.Field(in_range={"min_value": 1, "max_value": 53}, description="ISO 8601 week, 1 to 53.")
-    day_of_month: pl.Int16 = pa.Field(in_range={"min_value": 1, "max_value": 31}, description="Day of the month, 1 to 31.")
-    day_of_week: pl.Int16 = pa.Field(in_range={"min_value": 1, "max_value": 7}, description="ISO 8601 weekday, 1 is Monday.")
+    day_of_month: pl.Int16 = pa.Field(
+        in_range={"min_value": 1, "max_value": 31}, description="Day of the month, 1 to 31."
+    )
+    day_of_week: pl.Int16 = pa.Field(
+        in_range={"min_value": 1, "max_value": 7}, description="ISO 8601 weekday, 1 is Monday."
+    )
     day_name: pl.String = pa.Field(description="English name of the weekday.")
     is_weekend: pl.Boolean = pa.Field(description="Whether the day is a Saturday or Sunday.")
     is_holiday: pl.Boolean = pa.Field(description="Whether the day is a bank holiday in England.")
     holiday_name: pl.String = pa.Field(nullable=True, description="Name of the bank holiday; null on other days.")
     fiscal_year: pl.Int16 = pa.Field(description="Fiscal year, named by the calendar year in which it ends.")
-    fiscal_quarter: pl.Int16 = pa.Field(in_range={"min_value": 1, "max_value": 4}, description="Quarter of the fiscal year, 1 to 4.")
+    fiscal_quarter: pl.Int16 = pa.Field(
+        in_range={"min_value": 1, "max_value": 4}, description="Quarter of the fiscal year, 1 to 4."
+    )
 
 
 DIM_DATE = Table(
@@ -57,18 +63,32 @@ class DimCountry(Contract):
     """
 
     country_key: pl.Int64 = pa.Field(unique=True, description="Surrogate key; negative for unknown members.")
-    country_code: pl.String = pa.Field(nullable=True, str_length={"min_value": 2, "max_value": 2}, description="ISO 3166-1 alpha-2 code; null for unknown members.")
+    country_code: pl.String = pa.Field(
+        nullable=True,
+        str_length={"min_value": 2, "max_value": 2},
+        description="ISO 3166-1 alpha-2 code; null for unknown members.",
+    )
     country_name: pl.String = pa.Field(description="English short name.")
     region: pl.String = pa.Field(nullable=True, description="Region, UN M49.")
     continent: pl.String = pa.Field(nullable=True, description="Continent.")
     currency_code: pl.String = pa.Field(nullable=True, description="ISO 4217 code of the currency in use.")
-    gdp_per_capita: Money = pa.Field(nullable=True, description="Gross domestic product per head, US dollars of the source's year.")
+    gdp_per_capita: Money = pa.Field(
+        nullable=True, description="Gross domestic product per head, US dollars of the source's year."
+    )
     population: pl.Int64 = pa.Field(nullable=True, description="Inhabitants.")
     timezone: pl.String = pa.Field(nullable=True, description="IANA time zone of the capital.")
-    latitude: pl.Float64 = pa.Field(nullable=True, in_range={"min_value": -90, "max_value": 90}, description="Latitude, degrees north.")
-    longitude: pl.Float64 = pa.Field(nullable=True, in_range={"min_value": -180, "max_value": 180}, description="Longitude, degrees east.")
-    is_eu_member: pl.Boolean = pa.Field(nullable=True, description="Whether a member of the European Union (year in docs/reference-data.md).")
-    tax_rate: Percentage = pa.Field(nullable=True, description="Standard rate of value added tax, percent; null where unknown.")
+    latitude: pl.Float64 = pa.Field(
+        nullable=True, in_range={"min_value": -90, "max_value": 90}, description="Latitude, degrees north."
+    )
+    longitude: pl.Float64 = pa.Field(
+        nullable=True, in_range={"min_value": -180, "max_value": 180}, description="Longitude, degrees east."
+    )
+    is_eu_member: pl.Boolean = pa.Field(
+        nullable=True, description="Whether a member of the European Union (year in docs/reference-data.md)."
+    )
+    tax_rate: Percentage = pa.Field(
+        nullable=True, description="Standard rate of value added tax, percent; null where unknown."
+    )
 
 
 DIM_COUNTRY = Table(
@@ -88,13 +108,17 @@ class DimProduct(Contract):
 
     product_key: pl.Int64 = pa.Field(unique=True, description="Surrogate key of the version.")
     stock_code: pl.String = pa.Field(description="Product code.")
-    description: pl.String = pa.Field(nullable=True, description="Most frequent description when the version was judged.")
+    description: pl.String = pa.Field(
+        nullable=True, description="Most frequent description when the version was judged."
+    )
     category: pl.String = pa.Field(nullable=True, description="Category; null until classified.")
     subcategory: pl.String = pa.Field(nullable=True, description="Subcategory; null until classified.")
     brand: pl.String = pa.Field(nullable=True, description="Brand; null where the source does not say.")
     product_family: pl.String = pa.Field(nullable=True, description="Product family; null until classified.")
     unit_cost: Money = pa.Field(nullable=True, description="Cost per unit; null where no reference table gives it.")
-    recommended_price: Money = pa.Field(nullable=True, description="Lower median unit price when the version was judged.")
+    recommended_price: Money = pa.Field(
+        nullable=True, description="Lower median unit price when the version was judged."
+    )
     valid_from: pl.Date = pa.Field(description="First day of the version.")
     valid_to: pl.Date = pa.Field(nullable=True, description="First day after the version; null for the current one.")
     is_current: pl.Boolean = pa.Field(description="Whether this is the newest version.")
@@ -118,15 +142,25 @@ class DimCustomer(Contract):
 
     customer_key: pl.Int64 = pa.Field(unique=True, description="Surrogate key of the version; -1 is the guest.")
     customer_id: pl.String = pa.Field(nullable=True, description="Customer number; null for the guest.")
-    customer_segment: pl.String = pa.Field(isin=CUSTOMER_VALUE_SEGMENTS, description="Value tier by monetary score (docs/segments.md).")
-    registration_date: pl.Date = pa.Field(nullable=True, description="First day with a silver line; null for the guest.")
+    customer_segment: pl.String = pa.Field(
+        isin=CUSTOMER_VALUE_SEGMENTS, description="Value tier by monetary score (docs/segments.md)."
+    )
+    registration_date: pl.Date = pa.Field(
+        nullable=True, description="First day with a silver line; null for the guest."
+    )
     lifetime_value: Money = pa.Field(nullable=True, description="Amount of all lines so far, cancellations included.")
     total_orders: pl.Int64 = pa.Field(nullable=True, description="Uncancelled invoices so far.")
     total_spent: Money = pa.Field(nullable=True, description="Amount of uncancelled lines so far.")
     avg_order_value: Money = pa.Field(nullable=True, description="total_spent / total_orders; null without an order.")
-    recency_score: pl.Int16 = pa.Field(nullable=True, in_range={"min_value": 1, "max_value": 5}, description="1 (long ago) to 5 (just now).")
-    frequency_score: pl.Int16 = pa.Field(nullable=True, in_range={"min_value": 1, "max_value": 5}, description="1 (seldom) to 5 (often).")
-    monetary_score: pl.Int16 = pa.Field(nullable=True, in_range={"min_value": 1, "max_value": 5}, description="1 (little) to 5 (much).")
+    recency_score: pl.Int16 = pa.Field(
+        nullable=True, in_range={"min_value": 1, "max_value": 5}, description="1 (long ago) to 5 (just now)."
+    )
+    frequency_score: pl.Int16 = pa.Field(
+        nullable=True, in_range={"min_value": 1, "max_value": 5}, description="1 (seldom) to 5 (often)."
+    )
+    monetary_score: pl.Int16 = pa.Field(
+        nullable=True, in_range={"min_value": 1, "max_value": 5}, description="1 (little) to 5 (much)."
+    )
     rfm_segment: pl.String = pa.Field(isin=SEGMENTS, description="Segment by the three scores (docs/segments.md).")
     country: pl.String = pa.Field(nullable=True, description="Country of the last line when the version was judged.")
     valid_from: pl.Date = pa.Field(description="First day of the version.")
@@ -156,13 +190,19 @@ class DimInvoice(Contract):
     invoice_no: pl.String = pa.Field(description="Invoice number.")
     invoice_date: LocalTime = pa.Field(description="Earliest time of its lines, shop's wall clock.")
     is_cancelled: pl.Boolean = pa.Field(description="Whether the invoice is a cancellation.")
-    payment_method: pl.String = pa.Field(nullable=True, description="Payment method; null where the source does not say.")
-    payment_status: pl.String = pa.Field(nullable=True, description="Payment status; null where the source does not say.")
+    payment_method: pl.String = pa.Field(
+        nullable=True, description="Payment method; null where the source does not say."
+    )
+    payment_status: pl.String = pa.Field(
+        nullable=True, description="Payment status; null where the source does not say."
+    )
     payment_date: pl.Date = pa.Field(nullable=True, description="Day of payment; null where the source does not say.")
     invoice_total: Money = pa.Field(description="Sum of its silver lines.")
     tax_amount: Money = pa.Field(nullable=True, description="Tax; null where there is no basis.")
     channel: pl.String = pa.Field(nullable=True, description="Sales channel; null where the source does not say.")
-    sales_rep_id: pl.String = pa.Field(nullable=True, description="Sales representative; null where the source does not say.")
+    sales_rep_id: pl.String = pa.Field(
+        nullable=True, description="Sales representative; null where the source does not say."
+    )
 
 
 DIM_INVOICE = Table(
@@ -184,7 +224,9 @@ class FactSale(Contract):
 
     sale_month: pl.Date = pa.Field(description="First day of the month of sale_date.")
     sale_date: pl.Date = pa.Field(description="Day of the sale.")
-    sale_id: pl.String = pa.Field(description="UUID from the line's typed values (and ordinal, where repeats are kept).")
+    sale_id: pl.String = pa.Field(
+        description="UUID from the line's typed values (and ordinal, where repeats are kept)."
+    )
     product_key: pl.Int64 = pa.Field(description="Product version of the day.")
     customer_key: pl.Int64 = pa.Field(description="Customer version of the day; -1 for a guest.")
     date_key: pl.Int32 = pa.Field(description="The day as yyyymmdd.")
@@ -193,10 +235,14 @@ class FactSale(Contract):
     quantity: pl.Int32 = pa.Field(ne=0, description="Units; negative for returns.")
     unit_price: Money = pa.Field(gt=0, description="Price per unit.")
     total_amount: Money = pa.Field(description="quantity x unit_price, exact.")
-    discount_amount: Money = pa.Field(nullable=True, description="Discount given on the line; null where there is no basis.")
+    discount_amount: Money = pa.Field(
+        nullable=True, description="Discount given on the line; null where there is no basis."
+    )
     tax_amount: Money = pa.Field(nullable=True, description="Tax on the line; null where there is no basis.")
     profit_amount: Money = pa.Field(nullable=True, description="total_amount less cost; null without a unit cost.")
-    margin_percentage: Percentage = pa.Field(nullable=True, description="profit_amount / total_amount in percent; null without a cost.")
+    margin_percentage: Percentage = pa.Field(
+        nullable=True, description="profit_amount / total_amount in percent; null without a cost."
+    )
     line_type: pl.String = pa.Field(isin=LINE_TYPES, description="What the line sells.")
     is_cancelled: pl.Boolean = pa.Field(description="Whether the invoice is a cancellation.")
     invoiced_at: LocalTime = pa.Field(description="Time of the invoice, shop's wall clock.")
@@ -212,10 +258,10 @@ FACT_SALE = Table(
     day="sale_date",
     month="sale_month",
     references={
-            "product_key": "dim_product.product_key",
-            "customer_key": "dim_customer.customer_key",
-            "date_key": "dim_date.date_key",
-            "invoice_key": "dim_invoice.invoice_key",
-            "country_key": "dim_country.country_key",
+        "product_key": "dim_product.product_key",
+        "customer_key": "dim_customer.customer_key",
+        "date_key": "dim_date.date_key",
+        "invoice_key": "dim_invoice.invoice_key",
+        "country_key": "dim_country.country_key",
     },
 )

@@ -41,9 +41,13 @@ class SilverSales(Contract):
     line_amount: Money = pa.Field(description="quantity x unit_price, exact.")
     customer_id: pl.String = pa.Field(nullable=True, description="Customer number; null for a guest.")
     country: pl.String = pa.Field(nullable=True, description="Customer's country as the shop spells it.")
-    line_type: pl.String = pa.Field(isin=LINE_TYPES, description="What the line sells, by the mapping's table of codes.")
+    line_type: pl.String = pa.Field(
+        isin=LINE_TYPES, description="What the line sells, by the mapping's table of codes."
+    )
     is_cancelled: pl.Boolean = pa.Field(description="Whether the invoice is a cancellation.")
-    repeat_no: pl.Int32 = pa.Field(ge=1, description="Ordinal among equal lines of a delivery; 1 unless the mapping keeps repeats.")
+    repeat_no: pl.Int32 = pa.Field(
+        ge=1, description="Ordinal among equal lines of a delivery; 1 unless the mapping keeps repeats."
+    )
     delivery_id: pl.String = pa.Field(description="The delivery this row came with.")
     file_sha256: pl.String = pa.Field(description="SHA-256 of the kept file, hexadecimal.")
     source_file: pl.String = pa.Field(description="Path of the file relative to landing.")
@@ -69,9 +73,13 @@ class SilverRejects(Contract):
     Partition: sale_month on disk; null for rows without a usable day.
     """
 
-    sale_month: pl.Date = pa.Field(nullable=True, description="First day of the month of sale_date; null without a day.")
+    sale_month: pl.Date = pa.Field(
+        nullable=True, description="First day of the month of sale_date; null without a day."
+    )
     sale_date: pl.Date = pa.Field(nullable=True, description="Day of the sale; null if unusable.")
-    reason: pl.String = pa.Field(isin=REJECT_REASONS, description="Why the row is left out: the first reason that applies.")
+    reason: pl.String = pa.Field(
+        isin=REJECT_REASONS, description="Why the row is left out: the first reason that applies."
+    )
     line_amount: Money = pa.Field(nullable=True, description="quantity x unit_price where both could be read.")
     invoice_no: pl.String = pa.Field(nullable=True, description="Invoice number as delivered.")
     stock_code: pl.String = pa.Field(nullable=True, description="Product code as delivered.")
@@ -109,11 +117,17 @@ class ProductMonths(Contract):
     sale_month: pl.Date = pa.Field(description="First day of the month.")
     stock_code: pl.String = pa.Field(description="Product code.")
     line_type: pl.String = pa.Field(isin=LINE_TYPES, description="What the code sells.")
-    description: pl.String = pa.Field(nullable=True, description="Most frequent description of the month, ties by text.")
-    median_price: Money = pa.Field(nullable=True, description="Lower median unit price of the month's uncancelled lines.")
+    description: pl.String = pa.Field(
+        nullable=True, description="Most frequent description of the month, ties by text."
+    )
+    median_price: Money = pa.Field(
+        nullable=True, description="Lower median unit price of the month's uncancelled lines."
+    )
     first_date: pl.Date = pa.Field(description="First silver day of the product in the month.")
     first_description: pl.String = pa.Field(nullable=True, description="Most frequent description of that first day.")
-    first_price: Money = pa.Field(nullable=True, description="Lower median price of that first day's uncancelled lines.")
+    first_price: Money = pa.Field(
+        nullable=True, description="Lower median price of that first day's uncancelled lines."
+    )
 
 
 PRODUCT_MONTHS = Table(
@@ -134,7 +148,9 @@ class CustomerMonths(Contract):
 
     sale_month: pl.Date = pa.Field(description="First day of the month.")
     customer_id: pl.String = pa.Field(description="Customer number.")
-    country: pl.String = pa.Field(nullable=True, description="Country of the month's last line by invoiced_at, invoice_no.")
+    country: pl.String = pa.Field(
+        nullable=True, description="Country of the month's last line by invoiced_at, invoice_no."
+    )
     orders: pl.Int64 = pa.Field(ge=0, description="Uncancelled invoices (invoice_no, sale_date).")
     last_order_date: pl.Date = pa.Field(nullable=True, description="Day of the last uncancelled invoice; null if none.")
     spent: Money = pa.Field(description="Amount of uncancelled lines, all line types.")

@@ -1,0 +1,219 @@
+"""The Delta tables of one platform: scan, overwrite by day range or month, and what changed since a version.
+
+Every write is one Delta commit that replaces a named part of a table, so running it twice changes nothing. A commit
+names the days it replaced and the source versions it was made from; that is how a reader of a table finds what changed
+since it last looked. What the rows mean stays out (`transforms/`).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+
+from retail_platform.contracts import Table
+from retail_platform.lakehouse.days import Days, days_in, next_month
+
+CHANGED_DAYS = "retail.changed_days"
+"""Key in a commit's metadata: the day ranges that the commit replaced, as JSON [[start, end], …]."""
+
+TABLE_CONFIGURATION: Mapping[str, str | None] = {
+    "delta.checkpointInterval": "20",
+    "delta.logRetentionDuration": "interval 30 days",
+    "delta.deletedFileRetentionDuration": "interval 7 days",
+}
+
+
+class Lake:
+    """The tables under one folder, each at `<root>/<layer>/<table>`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, table: Table) -> Path:
+        """Where the table lies."""
+        return self.root / table.layer / table.name
+
+    def version(self, table: Table) -> int | None:
+        """The newest Delta version of the table; None before its first write."""
+        delta = self._open(table)
+        return None if delta is None else delta.version()
+
+    def scan(self, table: Table, days: Days | Sequence[Days] | None = None, version: int | None = None) -> pl.LazyFrame:
+        """The table, or the rows of some days, lazily.
+
+        Args:
+            table: what to read; without a first write it has no rows.
+            days: one or more day ranges; None reads all, rows without a day included.
+            version: an older Delta version.
+        """
+        delta = self._open(table, version)
+        if delta is None:
+            return table.empty().lazy()
+        frame = pl.scan_delta(delta).select(list(table.schema))
+        return frame if days is None else frame.filter(_in_days(table, days))
+
+    def scan_undated(self, table: Table) -> pl.LazyFrame:
+        """The rows of a day-keyed table that have no day."""
+        return self.scan(table).filter(pl.col(_month(table)).is_null())
+
+    def scan_months(self, table: Table, months: Sequence[date]) -> pl.LazyFrame:
+        """The rows of whole months, named by their first days."""
+        return self.scan(table).filter(pl.col(_month(table)).is_in(list(months)))
+
+    def months(self, table: Table) -> list[date]:
+        """The months for which the table holds files, in order; read from the log alone."""
+        delta = self._open(table)
+        if delta is None:
+            return []
+        values = pl.DataFrame(delta.get_add_actions(flatten=True))[f"partition.{_month(table)}"]
+        return values.drop_nulls().unique().sort().to_list()
+
+    def replace_days(
+        self, table: Table, frame: pl.DataFrame, days: Sequence[Days], consumed: Mapping[str, int] | None = None
+    ) -> int:
+        """Replace the rows of some days by the frame's, in one commit.
+
+        Args:
+            table: a table with a day column.
+            frame: exactly the rows of those days, in the contract's columns.
+            days: the day ranges.
+            consumed: source name -> version the rows were made from.
+
+        Returns:
+            The new Delta version.
+        """
+        return self._overwrite(table, frame, _days_sql(table, days), consumed, days)
+
+    def replace_months(
+        self, table: Table, frame: pl.DataFrame, months: Sequence[date], consumed: Mapping[str, int] | None = None
+    ) -> int:
+        """Replace whole months by the frame's rows, in one commit; as `replace_days`."""
+        listed = ", ".join(f"'{month}'" for month in months)
+        predicate = f"{_month(table)} IN ({listed})" if months else "false"
+        return self._overwrite(table, frame, predicate, consumed, [Days(m, next_month(m)) for m in months])
+
+    def replace_undated(self, table: Table, frame: pl.DataFrame) -> int:
+        """Replace the rows without a day by the frame's, in one commit."""
+        return self._overwrite(table, frame, f"{_month(table)} IS NULL", None, [])
+
+    def replace(self, table: Table, frame: pl.DataFrame, changed: Sequence[Days] = ()) -> int:
+        """Replace the whole table, in one commit; no commit when it already holds the same rows in the same order.
+
+        Args:
+            table: what to write.
+            frame: all its rows.
+            changed: the days for which readers of the table must look again (a dimension's re-keyed months).
+
+        Returns:
+            The newest Delta version.
+        """
+        current = self.version(table)
+        if current is not None and self.scan(table).collect().equals(frame):
+            return current
+        return self._overwrite(table, frame, None, None, changed)
+
+    def consumed(self, table: Table, source: str) -> int | None:
+        """The version of `source` that the table's rows were made from; None when never recorded."""
+        delta = self._open(table)
+        return None if delta is None else delta.transaction_version(source)
+
+    def changed_days(self, table: Table, since: int | None) -> set[date] | None:
+        """The days for which rows were replaced after a version.
+
+        Returns:
+            The days, or None when they cannot be told (no version given, or its log is gone): take all.
+        """
+        delta = self._open(table)
+        if delta is None or since is None or since > delta.version():
+            return None
+        commits = [commit for commit in delta.history(delta.version() - since) if commit["version"] > since]
+        if len(commits) < delta.version() - since:
+            return None
+        return _named_days(commits)
+
+    def _open(self, table: Table, version: int | None = None) -> DeltaTable | None:
+        path = self.path(table)
+        if not (path / "_delta_log").is_dir():
+            return None
+        return DeltaTable(path, version=version)
+
+    def _create(self, table: Table) -> DeltaTable:
+        schema = table.empty().to_arrow().schema
+        return DeltaTable.create(
+            self.path(table),
+            schema,
+            mode="ignore",
+            partition_by=[table.month] if table.month else None,
+            name=str(table),
+            configuration=dict(TABLE_CONFIGURATION),
+            commit_properties=CommitProperties(custom_metadata={CHANGED_DAYS: "[]"}),
+        )
+
+    def _overwrite(
+        self,
+        table: Table,
+        frame: pl.DataFrame,
+        predicate: str | None,
+        consumed: Mapping[str, int] | None,
+        days: Sequence[Days],
+    ) -> int:
+        delta = self._open(table) or self._create(table)
+        if predicate == "false":
+            return delta.version()
+        named = json.dumps([[str(start), str(end)] for start, end in days])
+        properties = CommitProperties(
+            custom_metadata={CHANGED_DAYS: named},
+            app_transactions=[Transaction(source, version) for source, version in (consumed or {}).items()],
+        )
+        write_deltalake(
+            delta,
+            frame.select(list(table.schema)),
+            mode="overwrite",
+            predicate=predicate,
+            commit_properties=properties,
+        )
+        delta.update_incremental()
+        return delta.version()
+
+
+def _month(table: Table) -> str:
+    if table.month is None:
+        raise ValueError(f"{table} is not partitioned by month; its contract would have to name the column")
+    return table.month
+
+
+def _in_days(table: Table, days: Days | Sequence[Days]) -> pl.Expr:
+    ranges = [days] if isinstance(days, Days) else days
+    return pl.any_horizontal(
+        pl.lit(False), *(_between(table, pl.col(str(table.day)), pl.col(_month(table)), r) for r in ranges)
+    )
+
+
+def _between(table: Table, day: pl.Expr, month: pl.Expr, days: Days) -> pl.Expr:
+    in_months = (month >= days.start.replace(day=1)) & (month < days.end)
+    return in_months & (day >= days.start) & (day < days.end)
+
+
+def _days_sql(table: Table, days: Sequence[Days]) -> str:
+    month, day = _month(table), table.day
+    parts = (
+        f"({month} >= '{start.replace(day=1)}' AND {month} < '{end}' AND {day} >= '{start}' AND {day} < '{end}')"
+        for start, end in days
+    )
+    return " OR ".join(parts) or "false"
+
+
+def _named_days(commits: Sequence[Mapping[str, Any]]) -> set[date] | None:
+    """The days that the commits say they replaced; None when one that wrote rows does not say."""
+    changed: set[date] = set()
+    for commit in commits:
+        if CHANGED_DAYS in commit:
+            ranges = json.loads(commit[CHANGED_DAYS])
+            changed |= days_in([Days(date.fromisoformat(start), date.fromisoformat(end)) for start, end in ranges])
+        elif commit["operation"] not in ("OPTIMIZE", "VACUUM START", "VACUUM END", "CREATE TABLE"):
+            return None
+    return changed

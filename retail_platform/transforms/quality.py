@@ -1,0 +1,146 @@
+"""What must hold of a table before it is written: pure checks on frames, each with its evidence.
+
+A check here answers with a `Finding`; `defs/` turns it into an asset check. Thresholds and scores over time stay out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+from pandera.errors import SchemaErrors
+
+from retail_platform.contracts import Table
+
+EVIDENCE_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer of one check.
+
+    Attributes:
+        name: a sentence that is true when the check passed.
+        passed: whether it did.
+        description: what was found against what was expected, and what to do.
+        evidence: figures and first failing rows, for people.
+    """
+
+    name: str
+    passed: bool
+    description: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+def contract_holds(table: Table, frame: pl.DataFrame) -> Finding:
+    """Whether the frame has the table's columns, types and values."""
+    try:
+        table.contract.validate(frame, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases.select("column", "check", "failure_case")
+        counted = cases.group_by("column", "check").agg(rows=pl.len(), first=pl.col("failure_case").first())
+        return Finding(
+            "contract_holds",
+            False,
+            f"{table}: {cases.height} values break the contract {table.contract.__name__}; "
+            "mend the rule that lets them through, or the contract.",
+            {"failing": counted.sort("rows", descending=True).head(EVIDENCE_ROWS)},
+        )
+    return Finding("contract_holds", True, f"{frame.height} rows follow {table.contract.__name__}.")
+
+
+def keys_are_unique(table: Table, frame: pl.DataFrame) -> Finding:
+    """Whether the columns of the table's key identify a row; a surrogate key's collision shows here."""
+    repeated = frame.group_by(table.key).len("rows").filter(pl.col("rows") > 1)
+    return Finding(
+        "keys_are_unique",
+        repeated.is_empty(),
+        f"{table}: {repeated.height} values of ({', '.join(table.key)}) occur more than once; expected none.",
+        {"repeated": repeated.head(EVIDENCE_ROWS)},
+    )
+
+
+def rows_match_bronze(bronze: pl.DataFrame, lines: pl.DataFrame, rejects: pl.DataFrame) -> Finding:
+    """Whether every delivered row is a line or a reject, per day.
+
+    Args:
+        bronze: the delivered rows (sale_date, null for rows without a day).
+        lines: the accepted lines (sale_date).
+        rejects: the rejected rows (sale_date).
+    """
+    counts = _per_day(bronze, "bronze")
+    for name, frame in (("silver", lines), ("rejects", rejects)):
+        counts = counts.join(_per_day(frame, name), on="sale_date", how="full", coalesce=True, nulls_equal=True)
+    counts = counts.with_columns(pl.exclude("sale_date").fill_null(0))
+    wrong = counts.filter(pl.col("bronze") != pl.col("silver") + pl.col("rejects")).sort("sale_date")
+    return Finding(
+        "rows_match_bronze",
+        wrong.is_empty(),
+        f"{bronze.height} delivered rows = {lines.height} lines + {rejects.height} rejects; days that differ: {wrong.height}.",
+        {"days_that_differ": wrong.head(EVIDENCE_ROWS)},
+    )
+
+
+def no_orphan_keys(facts: pl.DataFrame, dimensions: Mapping[str, pl.Series]) -> Finding:
+    """Whether every key of the facts is a row of its dimension.
+
+    Args:
+        facts: the fact rows.
+        dimensions: key column -> all keys of that dimension.
+    """
+    orphans = {
+        column: facts.filter(pl.col(column).is_null() | ~pl.col(column).is_in(keys.implode())).height
+        for column, keys in dimensions.items()
+    }
+    found = {column: rows for column, rows in orphans.items() if rows}
+    return Finding(
+        "no_orphan_keys",
+        not found,
+        f"Facts without a row in the dimension: {found or 'none'}; a dimension older than the facts is rebuilt by "
+        "running gold again.",
+        orphans,
+    )
+
+
+def intervals_are_sound(versions: pl.DataFrame, member: str) -> Finding:
+    """Whether the versions of each member neither overlap nor leave holes, and the last one is the current one.
+
+    Args:
+        versions: a dimension with half-open [valid_from, valid_to), version from 1 and is_current.
+        member: its natural key.
+    """
+    following = pl.col("valid_from").shift(-1).over(member, order_by="valid_from")
+    number = pl.col("valid_from").rank("ordinal").over(member)
+    wrong = versions.filter(
+        pl.col("valid_to").ne_missing(following)
+        | (pl.col("valid_to") <= pl.col("valid_from"))
+        | (pl.col("is_current") != following.is_null())
+        | (pl.col("version") != number)
+    )
+    return Finding(
+        "intervals_are_sound",
+        wrong.is_empty(),
+        f"{wrong.height} of {versions.height} versions overlap, leave a hole or are numbered wrongly; expected none.",
+        {"wrong": wrong.select(member, "version", "valid_from", "valid_to", "is_current").head(EVIDENCE_ROWS)},
+    )
+
+
+def totals_match(totals: Mapping[str, Decimal]) -> Finding:
+    """Whether a total is the same wherever it is read, to the last decimal."""
+    distinct = set(totals.values())
+    return Finding(
+        "totals_match",
+        len(distinct) <= 1,
+        "The same total everywhere." if len(distinct) <= 1 else "Totals differ: run the days that differ again.",
+        {name: str(total) for name, total in totals.items()},
+    )
+
+
+def _per_day(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    return frame.group_by("sale_date").agg(pl.len().cast(pl.Int64).alias(name))
+
+
+def first_failure(findings: Sequence[Finding]) -> Finding | None:
+    """The first finding that did not pass."""
+    return next((finding for finding in findings if not finding.passed), None)

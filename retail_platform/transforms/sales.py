@@ -1,0 +1,238 @@
+"""From delivered text to silver: typing, cleaning, the reject reasons, supersession and repeats.
+
+Written on Narwhals, so that it runs on every engine with the same result. Nothing passes through a float or an
+engine's own cast of odd text: values are matched by regular expression first. Reading deliveries and writing tables
+stays out (`lakehouse/`).
+"""
+
+from collections.abc import Mapping as Dict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals as nw
+
+from retail_platform.contracts import SILVER_REJECTS, SILVER_SALES
+from retail_platform.lakehouse.mapping import CodeRule, Mapping
+
+INTEGER = r"^[+-]?[0-9]+(\.0+)?$"
+DECIMAL = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)$"
+WHOLE_NUMBER_OF_A_FLOAT = r"^[0-9]+\.0+$"
+
+MAX_QUANTITY = 2**31 - 1
+MAX_QUANTITY_DIGITS = 10
+MAX_PRICE_DIGITS = 13
+"""Digits before the point, so that rounding cannot leave numeric(18,4)."""
+MAX_AMOUNT = 10**14
+"""Amounts are numeric(18,4): fourteen digits before the point."""
+
+RAW_COLUMNS = (
+    "invoice_no",
+    "stock_code",
+    "description",
+    "quantity",
+    "invoice_date",
+    "unit_price",
+    "customer_id",
+    "country",
+)
+"""The delivered text columns of bronze, kept as delivered in the rejects."""
+
+LINE_VALUES = (
+    "invoice_no",
+    "stock_code",
+    "description",
+    "quantity",
+    "invoiced_at",
+    "unit_price",
+    "customer_id",
+    "country",
+)
+"""The eight typed values that make a line: rows of a delivery in which all are equal are repeats."""
+
+
+@dataclass(frozen=True)
+class CleanedSales:
+    """Every bronze row, once: as a silver line or as a reject."""
+
+    lines: nw.LazyFrame[Any]
+    rejects: nw.LazyFrame[Any]
+
+
+def clean_sales(rows: nw.LazyFrame[Any], deliveries: nw.LazyFrame[Any], mappings: Dict[str, Mapping]) -> CleanedSales:
+    """Type, clean and judge the delivered rows of whole days.
+
+    Args:
+        rows: bronze rows (contract `BronzeSales`), all of them for every day they touch: supersession looks across the
+            deliveries of a day.
+        deliveries: one row per (delivery_id, file_sha256) with delivery_rank (higher wins) and mapping (a name).
+        mappings: the mapping of each name in `deliveries`.
+
+    Returns:
+        Lines (contract `SilverSales`) and rejects (contract `SilverRejects`), in no order; together one row per row.
+    """
+    ranked = rows.join(deliveries, on=["delivery_id", "file_sha256"], how="inner")
+    typed = nw.concat(
+        [type_rows(ranked.filter(nw.col("mapping") == name), mapping) for name, mapping in mappings.items()],
+        how="vertical",
+    )
+    judged = reject_repeats(reject_superseded(typed))
+    return CleanedSales(
+        lines=judged.filter(nw.col("reason").is_null()).select(*_line_columns()),
+        rejects=judged.filter(~nw.col("reason").is_null()).select(*_reject_columns()),
+    )
+
+
+def type_rows(rows: nw.LazyFrame[Any], mapping: Mapping) -> nw.LazyFrame[Any]:
+    """Give the rows of one mapping their typed values and the reasons that a row carries in itself.
+
+    Args:
+        rows: bronze rows with delivery_rank.
+        mapping: prefixes, codes and repeats of the retailer.
+
+    Returns:
+        The rows with the typed values under their silver names, the delivered text as `raw_*`, `reason` (null so
+        far for a good row) and `keeps_repeats`.
+    """
+    renamed = rows.with_columns(*(nw.col(name).alias(f"raw_{name}") for name in RAW_COLUMNS))
+    cleaned = renamed.with_columns(
+        invoice_no=_text("invoice_no"),
+        stock_code=_text("stock_code").str.to_uppercase(),
+        description=_text("description").str.replace_all(r"[ \t\r\n]+", " "),
+        customer_id=_customer_id(_text("customer_id")),
+        country=_text("country"),
+        quantity=_quantity(_text("quantity")),
+        unit_price=_unit_price(_text("unit_price")),
+        keeps_repeats=nw.lit(mapping.repeats == "keep"),
+    )
+    priced = cleaned.with_columns(
+        amount=nw.col("quantity").cast(nw.Decimal(10, 0)) * nw.col("unit_price"),
+        is_cancelled=_starts_with_any("invoice_no", mapping.prefixes.cancelled),
+        line_type=_line_type(mapping.codes),
+    )
+    fits = nw.col("amount").is_null() | (nw.col("amount").abs() < MAX_AMOUNT)
+    return priced.with_columns(
+        reason=_own_reason(mapping, fits),
+        line_amount=nw.when(fits).then(nw.col("amount")).cast(nw.Decimal(18, 4)),
+    )
+
+
+def reject_superseded(rows: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    """Mark rows whose (invoice_no, sale_date) a higher-ranked delivery restates. Every dated row claims its key."""
+    newest = nw.col("delivery_rank").max().over("invoice_no", "sale_date")
+    is_superseded = nw.col("reason").is_null() & (nw.col("delivery_rank") < newest)
+    return rows.with_columns(reason=nw.when(is_superseded).then(nw.lit("superseded")).otherwise(nw.col("reason")))
+
+
+def reject_repeats(rows: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    """Number equal lines of a delivery in file order; all but the first are rejected unless the mapping keeps them."""
+    position = nw.col("source_row").cum_count()
+    ordinal = position.over(
+        "reason", "delivery_id", *LINE_VALUES, order_by=["source_file", "file_sha256", "source_row"]
+    )
+    numbered = rows.with_columns(repeat_no=ordinal.cast(nw.Int32))
+    is_repeat = nw.col("reason").is_null() & (nw.col("repeat_no") > 1) & ~nw.col("keeps_repeats")
+    return numbered.with_columns(reason=nw.when(is_repeat).then(nw.lit("duplicate_line")).otherwise(nw.col("reason")))
+
+
+def _own_reason(mapping: Mapping, amount_fits: nw.Expr) -> nw.Expr:
+    """The first reason that a row carries in itself, in the order of the contract's REJECT_REASONS."""
+    price = nw.col("unit_price")
+    is_adjustment = _starts_with_any("invoice_no", mapping.prefixes.adjustment) | (price < 0)
+    rules = (
+        (nw.col("invoice_no").is_null(), "missing_invoice"),
+        (nw.col("stock_code").is_null(), "missing_stock_code"),
+        (nw.col("quantity").is_null() | (nw.col("quantity") == 0), "invalid_quantity"),
+        (price.is_null() | ~amount_fits, "invalid_price"),
+        (nw.col("sale_date").is_null(), "invalid_date"),
+        (is_adjustment, "adjustment"),
+        (price == 0, "zero_price"),
+        (_starts_with_any("stock_code", mapping.prefixes.test), "test_line"),
+    )
+    reason = nw.lit(None, dtype=nw.String)
+    for condition, name in reversed(rules):
+        reason = nw.when(condition).then(nw.lit(name)).otherwise(reason)
+    return reason
+
+
+def _text(column: str) -> nw.Expr:
+    """Trimmed text; nothing left is null."""
+    trimmed = nw.col(column).str.strip_chars(" \t\r\n\u00a0")
+    return nw.when(trimmed != "").then(trimmed)
+
+
+def _customer_id(text: nw.Expr) -> nw.Expr:
+    """A number that passed through a float column (`13085.0`) without its fraction."""
+    return nw.when(text.str.contains(WHOLE_NUMBER_OF_A_FLOAT)).then(_before_point(text)).otherwise(text)
+
+
+def _quantity(text: nw.Expr) -> nw.Expr:
+    """Whole numbers that fit 32 bits as Int32, anything else null."""
+    digits = _magnitude(text)
+    is_whole = text.str.contains(INTEGER) & (digits.str.len_chars() <= MAX_QUANTITY_DIGITS)
+    magnitude = nw.when(is_whole).then(digits).cast(nw.Int64)
+    number = nw.when(text.str.starts_with("-")).then(-magnitude).otherwise(magnitude)
+    return nw.when(magnitude <= MAX_QUANTITY).then(number).cast(nw.Int32)
+
+
+def _unit_price(text: nw.Expr) -> nw.Expr:
+    """Plain decimal text as Decimal(18, 4), rounded half away from zero; anything else null."""
+    digits = _magnitude(text)
+    is_decimal = text.str.contains(DECIMAL) & (digits.str.len_chars() <= MAX_PRICE_DIGITS)
+    fraction = nw.concat_str(_after_point(text), nw.lit("00000"))
+    truncated = nw.concat_str(digits, nw.lit("."), fraction.str.slice(0, 4))
+    magnitude = nw.when(is_decimal).then(truncated).cast(nw.Decimal(18, 4))
+    one_up = nw.lit("0.0001").cast(nw.Decimal(18, 4))
+    rounded = nw.when(fraction.str.slice(4, 1) >= "5").then(magnitude + one_up).otherwise(magnitude)
+    return nw.when(text.str.starts_with("-")).then(-rounded).otherwise(rounded).cast(nw.Decimal(18, 4))
+
+
+def _before_point(text: nw.Expr) -> nw.Expr:
+    return text.str.split(".").list.get(0)
+
+
+def _after_point(text: nw.Expr) -> nw.Expr:
+    return nw.when(text.str.contains(r"\.")).then(text.str.split(".").list.get(1)).otherwise(nw.lit(""))
+
+
+def _magnitude(text: nw.Expr) -> nw.Expr:
+    """The digits before the point, without sign and leading zeros."""
+    digits = _before_point(text).str.strip_chars_start("+-0")
+    return nw.when(digits != "").then(digits).otherwise(nw.lit("0"))
+
+
+def _starts_with_any(column: str, prefixes: Sequence[str]) -> nw.Expr:
+    """Whether the column starts with one of the prefixes; false for null."""
+    if not prefixes:
+        return nw.lit(False)
+    return nw.any_horizontal(
+        *(nw.col(column).fill_null("").str.starts_with(prefix) for prefix in prefixes), ignore_nulls=False
+    )
+
+
+def _line_type(codes: Sequence[CodeRule]) -> nw.Expr:
+    """The first rule that matches the stock code; `other` where none does."""
+    line_type = nw.lit("other")
+    for rule in reversed(codes):
+        line_type = nw.when(_matches(rule)).then(nw.lit(rule.line_type)).otherwise(line_type)
+    return line_type
+
+
+def _matches(rule: CodeRule) -> nw.Expr:
+    code = nw.col("stock_code").fill_null("")
+    condition = _starts_with_any("stock_code", rule.prefixes)
+    if rule.exact:
+        condition = condition | code.is_in(rule.exact)
+    if rule.pattern:
+        condition = condition | code.str.contains(rule.pattern)
+    return condition
+
+
+def _line_columns() -> list[str]:
+    return list(SILVER_SALES.schema)
+
+
+def _reject_columns() -> list[nw.Expr]:
+    return [
+        nw.col(f"raw_{name}").alias(name) if name in RAW_COLUMNS else nw.col(name) for name in SILVER_REJECTS.schema
+    ]
