@@ -1,0 +1,19 @@
+with
+
+customers as (
+    select * from {{ ref('stg_warehouse__dim_customer') }}
+),
+
+current_versions as (
+    select
+        customer_id,
+        rfm_segment,
+        customer_segment,
+        country
+    from customers
+    where
+        is_current
+        and customer_id is not null
+)
+
+select * from current_versions

@@ -1,0 +1,67 @@
+with
+
+invoices as (
+    select
+        *,
+        date_trunc('month', sale_date)::date as sale_month
+    from {{ ref('int_invoices__pivoted_by_line_type') }}
+),
+
+customers as (
+    select
+        customer_id,
+        as_of_date,
+        date_trunc('month', first_order_date)::date as cohort_month
+    from {{ ref('customer_lifetime') }}
+    where first_order_date is not null
+),
+
+cohorts as (
+    select
+        cohort_month,
+        max(as_of_date) as as_of_date,
+        count(*) as cohort_size
+    from customers
+    group by cohort_month
+),
+
+-- Every month up to the newest, so that a month in which nobody came back shows as 0 and not as a gap.
+cohort_months as (
+    select
+        cohort_month,
+        cohort_size,
+        generate_series(cohort_month, as_of_date, interval '1 month')::date as sale_month
+    from cohorts
+),
+
+activity as (
+    select
+        customers.cohort_month,
+        invoices.sale_month,
+        count(distinct invoices.customer_id) filter (where not invoices.is_cancelled) as active_customer_count,
+        sum(invoices.net_revenue) as net_revenue
+    from invoices
+    inner join customers on invoices.customer_id = customers.customer_id
+    group by customers.cohort_month, invoices.sale_month
+),
+
+retained as (
+    select
+        cohort_months.cohort_month,
+        (
+            12 * (extract(year from cohort_months.sale_month) - extract(year from cohort_months.cohort_month))
+            + extract(month from cohort_months.sale_month) - extract(month from cohort_months.cohort_month)
+        )::integer as month_number,
+        cohort_months.sale_month,
+        cohort_months.cohort_size,
+        coalesce(activity.active_customer_count, 0) as active_customer_count,
+        round(100.0 * coalesce(activity.active_customer_count, 0) / cohort_months.cohort_size, 4)::numeric(9, 4) as retention_pct,
+        coalesce(activity.net_revenue, 0)::numeric(18, 4) as net_revenue
+    from cohort_months
+    left join activity
+        on
+            cohort_months.cohort_month = activity.cohort_month
+            and cohort_months.sale_month = activity.sale_month
+)
+
+select * from retained
