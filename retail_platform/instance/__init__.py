@@ -1,0 +1,1 @@
+"""Dagster's own instance: its storage on PostgreSQL (`storage`) and its home folder (`home`)."""
