@@ -1,0 +1,221 @@
+"""The load of gold into the warehouse: by COPY, incrementally, in one transaction.
+
+Lives here: making schema `gold` equal to given frames, and the record of what was loaded. Stays out: where the frames
+come from, and the marts built on them (`publish`).
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from retail_platform.contracts import DIM_INVOICE, FACT_SALE, GOLD_TABLES, Table
+from retail_platform.warehouse.changes import EVERY_ROW, Change, Difference, analyze_if_changed, create_stage, writing
+from retail_platform.warehouse.tables import (
+    existing_months,
+    identifier,
+    month_identifier,
+    warehouse_columns,
+    warehouse_key,
+)
+
+DIMENSIONS = tuple(table for table in GOLD_TABLES if table.day is None)
+"""Tables without days: always loaded whole."""
+
+COPY_ROWS = 10_000
+"""Rows per message of a COPY: small enough that writing text here and reading it there overlap."""
+
+COPY_TIMES = "%Y-%m-%d %H:%M:%S%.f"
+"""Times as text, UTC where they have a zone: read in two thirds of the time of the ISO form with zone and zeros."""
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What a load did.
+
+    Attributes:
+        load_id: its number in `platform.load`.
+        changes: table -> rows inserted, updated and deleted.
+        new_months: first days of the months that got their partition.
+    """
+
+    load_id: int
+    changes: dict[str, Change]
+    new_months: tuple[date, ...]
+
+
+def load_gold(
+    connection: psycopg.Connection,
+    *,
+    dimensions: Mapping[str, pl.DataFrame],
+    invoices: pl.DataFrame,
+    facts: pl.DataFrame,
+    days: Collection[date],
+    consumed: Mapping[str, int],
+    run_id: str,
+) -> LoadResult:
+    """Make gold in the warehouse equal to the frames, in one transaction: a reader sees all of before or all of after.
+
+    Rows that are equal are not touched. New members of the dimensions come first, vanished ones go last, so that every
+    foreign key holds after every statement. A month without partition is filled as a table of its own and attached.
+
+    Args:
+        connection: without an open transaction; the warehouse is prepared (`prepare_warehouse`).
+        dimensions: name -> all rows of dim_date, dim_country, dim_product and dim_customer.
+        invoices: the rows of dim_invoice of `days`.
+        facts: the rows of fact_sale of `days`.
+        days: the days to replace; a day without rows in the frames is emptied.
+        consumed: source table -> the Delta version the frames were read from.
+        run_id: the run that asks, for the record.
+
+    Returns:
+        What was changed.
+
+    Raises:
+        ValueError: a dimension is missing, or a frame has rows of a day that is not in `days`.
+        psycopg.errors.ForeignKeyViolation: a fact, perhaps of another day, refers to a member that is not in the
+            frames; load the days of such facts in the same call.
+    """
+    _check_frames(dimensions, invoices, facts, days)
+    with writing(connection):
+        connection.execute("set local timezone = 'UTC'")
+        members = {
+            table.name: _find_difference(connection, table, identifier(table), dimensions[table.name])
+            for table in DIMENSIONS
+        }
+        members[DIM_INVOICE.name] = _find_difference(connection, DIM_INVOICE, identifier(DIM_INVOICE), invoices, days)
+        for difference in members.values():
+            difference.upsert()
+        fact_change, new_months = _load_facts(connection, facts, days)
+        for difference in members.values():
+            difference.delete()
+        changes = {name: difference.change for name, difference in members.items()} | {FACT_SALE.name: fact_change}
+        for table in GOLD_TABLES:
+            analyze_if_changed(connection, identifier(table), changes[table.name].rows)
+        load_id = _record(connection, days, facts.height, consumed, run_id)
+    return LoadResult(load_id, changes, new_months)
+
+
+def consumed_versions(connection: psycopg.Connection) -> dict[str, int]:
+    """Source table -> the Delta version that is loaded."""
+    with connection.transaction():
+        return dict(connection.execute("select table_name, version from platform.consumed").fetchall())
+
+
+def pending_days(connection: psycopg.Connection) -> dict[date, int]:
+    """The days whose loaded rows are not in the published marts yet -> the last load of each, in order of the days.
+
+    Ask before building the marts, build at least these days, and hand the answer to `publish_marts`.
+    """
+    with connection.transaction():
+        found = connection.execute("select sale_date, load_id from platform.pending_day order by sale_date")
+        return dict(found.fetchall())
+
+
+def _check_frames(
+    dimensions: Mapping[str, pl.DataFrame], invoices: pl.DataFrame, facts: pl.DataFrame, days: Collection[date]
+) -> None:
+    if missing := {table.name for table in DIMENSIONS} - dimensions.keys():
+        raise ValueError(f"The load lacks the dimensions {sorted(missing)}; hand over all rows of each.")
+    for table, frame in ((DIM_INVOICE, invoices), (FACT_SALE, facts)):
+        others = set(frame[str(table.day)].unique().to_list()) - set(days)
+        if others:
+            raise ValueError(
+                f"{table} has rows of {len(others)} days that are not to be loaded, the first {min(others)}; "
+                "hand over the rows of `days` only, or name these days too."
+            )
+
+
+def _find_difference(
+    connection: psycopg.Connection,
+    table: Table,
+    target: sql.Identifier,
+    frame: pl.DataFrame,
+    days: Collection[date] | None = None,
+) -> Difference:
+    """The difference of a table, or of some days of it, to a frame."""
+    stage = create_stage(connection, target)
+    _copy(connection, table, frame, stage)
+    columns, key = warehouse_columns(table), warehouse_key(table)
+    return Difference(connection, target, stage, columns, key, _on_days(table, days))
+
+
+def _load_facts(
+    connection: psycopg.Connection, facts: pl.DataFrame, days: Collection[date]
+) -> tuple[Change, tuple[date, ...]]:
+    frames = {month: frame for (month,), frame in facts.partition_by(str(FACT_SALE.month), as_dict=True).items()}
+    present = existing_months(connection)
+    new_months = tuple(sorted(frames.keys() - present))
+    change = Change()
+    for month in new_months:
+        _add_month(connection, month, frames[month])
+        change += Change(inserted=frames[month].height)
+    for month in sorted({day.replace(day=1) for day in days} & present):
+        month_days = [day for day in days if day.replace(day=1) == month]
+        change += _change_month(connection, month, frames.get(month, FACT_SALE.empty()), month_days)
+    return change, new_months
+
+
+def _add_month(connection: psycopg.Connection, month: date, frame: pl.DataFrame) -> None:
+    """Fill a table and attach it: that makes keys, foreign keys and indexes in bulk, and waits for no reader."""
+    partition = month_identifier(month)
+    connection.execute(sql.SQL("create table {} (like {})").format(partition, identifier(FACT_SALE)))
+    _copy(connection, FACT_SALE, frame, partition)
+    connection.execute(
+        sql.SQL("alter table {} attach partition {} for values from ({}) to ({})").format(
+            identifier(FACT_SALE), partition, sql.Literal(month), sql.Literal(_next_month(month))
+        )
+    )
+
+
+def _change_month(connection: psycopg.Connection, month: date, frame: pl.DataFrame, days: Collection[date]) -> Change:
+    partition = month_identifier(month)
+    difference = _find_difference(connection, FACT_SALE, partition, frame, days)
+    difference.upsert()
+    difference.delete()
+    return difference.change
+
+
+def _copy(connection: psycopg.Connection, table: Table, frame: pl.DataFrame, target: sql.Identifier) -> None:
+    columns = warehouse_columns(table)
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(target, names)
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for rows in frame.select(columns).iter_slices(COPY_ROWS):
+            copy.write(rows.write_csv(include_header=False, datetime_format=COPY_TIMES))
+
+
+def _on_days(table: Table, days: Collection[date] | None) -> sql.SQL | sql.Composed:
+    if days is None:
+        return EVERY_ROW
+    return sql.SQL("{} = any({}::date[])").format(sql.Identifier(str(table.day)), sql.Literal(sorted(days)))
+
+
+def _next_month(month: date) -> date:
+    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
+
+
+def _record(
+    connection: psycopg.Connection, days: Collection[date], rows: int, consumed: Mapping[str, int], run_id: str
+) -> int:
+    found = connection.execute(
+        "insert into platform.load (run_id, first_day, last_day, day_count, row_count)"
+        " values (%s, %s, %s, %s, %s) returning load_id",
+        [run_id, min(days, default=None), max(days, default=None), len(days), rows],
+    ).fetchone()
+    assert found is not None
+    load_id = int(found[0])
+    connection.cursor().executemany(
+        "insert into platform.consumed values (%s, %s)"
+        " on conflict (table_name) do update set version = excluded.version",
+        list(consumed.items()),
+    )
+    connection.execute(
+        "insert into platform.pending_day select unnest(%s::date[]), %s"
+        " on conflict (sale_date) do update set load_id = excluded.load_id",
+        [list(days), load_id],
+    )
+    return load_id
