@@ -22,11 +22,17 @@ class Settings(BaseSettings):
 
     home: Path = Field(CHECKOUT / ".retail", description="Folder of all state: landing, lake, PostgreSQL, Dagster.")
     first_day: date = Field(date(2009, 12, 1), description="First day the platform knows; earlier rows have no day.")
-    mappings: Path | None = Field(None, description="TOML file with a retailer's own mappings, beside the packaged ones.")
+    mappings: Path | None = Field(
+        None, description="TOML file with a retailer's own mappings, beside the packaged ones."
+    )
     database_url: str | None = Field(None, description="Warehouse, postgresql://…; None starts the embedded server.")
-    dagster_database_url: str | None = Field(None, description="Dagster's storage; None is database `dagster` of the embedded server.")
+    dagster_database_url: str | None = Field(
+        None, description="Dagster's storage; None is database `dagster` of the embedded server."
+    )
     fiscal_year_start_month: int = Field(4, ge=1, le=12, description="First month of the fiscal year.")
-    max_uncompressed_bytes: int = Field(20 * 2**30, gt=0, description="A compressed file that unpacks to more is set aside.")
+    max_uncompressed_bytes: int = Field(
+        20 * 2**30, gt=0, description="A compressed file that unpacks to more is set aside."
+    )
 
     @property
     def landing(self) -> Path:

@@ -59,7 +59,7 @@ class Table:
     key: tuple[str, ...]
     day: str | None = None
     month: str | None = None
-    references: Mapping[str, str] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:
         return f"{self.layer}.{self.name}"

@@ -149,7 +149,7 @@ class CustomerMonths(Contract):
     sale_month: pl.Date = pa.Field(description="First day of the month.")
     customer_id: pl.String = pa.Field(description="Customer number.")
     country: pl.String = pa.Field(
-        nullable=True, description="Country of the month's last line by invoiced_at, invoice_no."
+        nullable=True, description="Country of the month's last line that names one, by invoiced_at, invoice_no."
     )
     orders: pl.Int64 = pa.Field(ge=0, description="Uncancelled invoices (invoice_no, sale_date).")
     last_order_date: pl.Date = pa.Field(nullable=True, description="Day of the last uncancelled invoice; null if none.")
@@ -157,7 +157,7 @@ class CustomerMonths(Contract):
     net_revenue: Money = pa.Field(description="Amount of all lines, cancellations included.")
     product_revenue: Money = pa.Field(description="Amount of product lines, cancellations included.")
     first_date: pl.Date = pa.Field(description="First silver day of the customer in the month.")
-    first_country: pl.String = pa.Field(nullable=True, description="Country of that day's last line.")
+    first_country: pl.String = pa.Field(nullable=True, description="Country of that day's last line that names one.")
     first_orders: pl.Int64 = pa.Field(ge=0, description="Uncancelled invoices of that first day.")
     first_spent: Money = pa.Field(description="Amount of uncancelled lines of that first day.")
     first_net_revenue: Money = pa.Field(description="Amount of all lines of that first day.")

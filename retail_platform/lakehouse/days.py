@@ -1,7 +1,8 @@
 """Day ranges: half-open (start, end), as Dagster's partition windows are. Delta predicates and runs are made of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from itertools import groupby
 from typing import NamedTuple
 
 ONE_DAY = timedelta(days=1)
@@ -16,13 +17,18 @@ class Days(NamedTuple):
     def __contains__(self, day: object) -> bool:
         return isinstance(day, date) and self.start <= day < self.end
 
-    def list(self) -> list[date]:
+    def every(self) -> list[date]:
         """Every day of the range."""
         return [self.start + timedelta(days=n) for n in range((self.end - self.start).days)]
 
     def months(self) -> list[date]:
         """The first day of every month the range touches."""
-        return sorted({month_of(day) for day in self.list()})
+        return sorted({month_of(day) for day in self.every()})
+
+    def months_around(self) -> list[date]:
+        """The months of the range with the one before and the one after."""
+        before = month_of(self.start) - ONE_DAY
+        return Days(before, next_month(self.end - ONE_DAY) + ONE_DAY).months()
 
 
 def stretches(days: Iterable[date]) -> list[Days]:
@@ -33,6 +39,34 @@ def stretches(days: Iterable[date]) -> list[Days]:
             ranges[-1] = Days(ranges[-1].start, day + ONE_DAY)
         else:
             ranges.append(Days(day, day + ONE_DAY))
+    return ranges
+
+
+def waiting_stretches(
+    wanted: Mapping[date | None, str], present: Mapping[date | None, str], first_day: date
+) -> list[Days]:
+    """The ranges of days whose wanted state is not the present one, each as long as no settled day lies between.
+
+    Days that hold nothing (a closed shop) do not end a range. Rows without a day travel with any run: when nothing
+    else waits, with that of the newest day, or of the platform's first day.
+
+    Args:
+        wanted: day (None: rows without one) -> fingerprint of what should be there.
+        present: the same of what is there.
+        first_day: the platform's first day.
+
+    Returns:
+        The ranges, in order.
+    """
+    waiting = {day for day in wanted.keys() | present.keys() if wanted.get(day) != present.get(day)}
+    known = sorted(day for day in wanted.keys() | present.keys() if day is not None) or [first_day]
+    if waiting == {None}:
+        waiting = {known[-1]}
+    ranges = []
+    for is_waiting, days in groupby(known, key=lambda day: day in waiting):
+        listed = list(days)
+        if is_waiting:
+            ranges.append(Days(listed[0], listed[-1] + ONE_DAY))
     return ranges
 
 
@@ -48,4 +82,4 @@ def next_month(day: date) -> date:
 
 def days_in(ranges: Sequence[Days]) -> set[date]:
     """Every day of the ranges."""
-    return {day for days in ranges for day in days.list()}
+    return {day for days in ranges for day in days.every()}

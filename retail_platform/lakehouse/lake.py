@@ -15,7 +15,7 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from retail_platform.contracts import Table
-from retail_platform.lakehouse.days import Days, days_in, next_month
+from retail_platform.lakehouse.days import Days, days_in, month_of, next_month
 
 CHANGED_DAYS = "retail.changed_days"
 """Key in a commit's metadata: the day ranges that the commit replaced, as JSON [[start, end], …]."""
@@ -81,7 +81,7 @@ class Lake:
             table: a table with a day column.
             frame: exactly the rows of those days, in the contract's columns.
             days: the day ranges.
-            consumed: source name -> version the rows were made from.
+            consumed: the `position` of every source the rows were made from.
 
         Returns:
             The new Delta version.
@@ -116,10 +116,18 @@ class Lake:
             return current
         return self._overwrite(table, frame, None, None, changed)
 
-    def consumed(self, table: Table, source: str) -> int | None:
+    def position(self, source: Table) -> dict[str, int]:
+        """Which table this is and how far it has come: what a consumer records as `consumed`.
+
+        The name carries the Delta table's id, so that a table made anew is not taken for the old one.
+        """
+        delta = self._open(source)
+        return {} if delta is None else {_identity(source, delta): delta.version()}
+
+    def consumed(self, table: Table, source: Table) -> int | None:
         """The version of `source` that the table's rows were made from; None when never recorded."""
-        delta = self._open(table)
-        return None if delta is None else delta.transaction_version(source)
+        delta, origin = self._open(table), self._open(source)
+        return None if delta is None or origin is None else delta.transaction_version(_identity(source, origin))
 
     def changed_days(self, table: Table, since: int | None) -> set[date] | None:
         """The days for which rows were replaced after a version.
@@ -134,6 +142,11 @@ class Lake:
         if len(commits) < delta.version() - since:
             return None
         return _named_days(commits)
+
+    def changed_months(self, table: Table, since: int | None) -> list[date]:
+        """The months in which rows were replaced after a version, in order; all the table's months when unknown."""
+        days = self.changed_days(table, since)
+        return self.months(table) if days is None else sorted({month_of(day) for day in days})
 
     def _open(self, table: Table, version: int | None = None) -> DeltaTable | None:
         path = self.path(table)
@@ -178,6 +191,10 @@ class Lake:
         )
         delta.update_incremental()
         return delta.version()
+
+
+def _identity(table: Table, delta: DeltaTable) -> str:
+    return f"{table}/{delta.metadata().id}"
 
 
 def _month(table: Table) -> str:

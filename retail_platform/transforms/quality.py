@@ -3,7 +3,7 @@
 A check here answers with a `Finding`; `defs/` turns it into an asset check. Thresholds and scores over time stay out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,7 @@ import polars as pl
 from pandera.errors import SchemaErrors
 
 from retail_platform.contracts import Table
+from retail_platform.lakehouse.days import Days
 
 EVIDENCE_ROWS = 20
 
@@ -77,8 +78,72 @@ def rows_match_bronze(bronze: pl.DataFrame, lines: pl.DataFrame, rejects: pl.Dat
     return Finding(
         "rows_match_bronze",
         wrong.is_empty(),
-        f"{bronze.height} delivered rows = {lines.height} lines + {rejects.height} rejects; days that differ: {wrong.height}.",
+        f"{bronze.height} delivered rows, {lines.height} lines, {rejects.height} rejects; {wrong.height} days differ.",
         {"days_that_differ": wrong.head(EVIDENCE_ROWS)},
+    )
+
+
+def every_day_has_rows(days: Days, rows: pl.DataFrame) -> Finding:
+    """Whether something was delivered for every day of a range; a shop may well be closed on one.
+
+    Args:
+        days: the range.
+        rows: delivered rows (sale_date).
+    """
+    empty = sorted(set(days.every()) - set(rows["sale_date"].unique().drop_nulls().to_list()))
+    return Finding(
+        "every_day_has_rows",
+        not empty,
+        f"{len(empty)} of {len(days.every())} days have no delivered row; if the shop was open, ask for the file.",
+        {"first_days": [str(day) for day in empty[:EVIDENCE_ROWS]]},
+    )
+
+
+def redeliveries_empty_no_invoice(lines: pl.DataFrame, rejects: pl.DataFrame) -> Finding:
+    """Whether every invoice that a later delivery restated still has a line.
+
+    Args:
+        lines: the accepted lines (invoice_no, sale_date).
+        rejects: the rejected rows as delivered.
+    """
+    restated = rejects.filter(pl.col("reason") == "superseded").select(
+        pl.col("invoice_no").str.strip_chars(), "sale_date"
+    )
+    emptied = restated.unique().join(lines, on=["invoice_no", "sale_date"], how="anti").sort("sale_date", "invoice_no")
+    return Finding(
+        "redeliveries_empty_no_invoice",
+        emptied.is_empty(),
+        f"{emptied.height} invoices lost all their lines to a later delivery; right if they were withdrawn.",
+        {"emptied": emptied.head(EVIDENCE_ROWS)},
+    )
+
+
+def invoices_stay_on_one_day(invoices: pl.DataFrame) -> Finding:
+    """Whether no invoice number is found on two days.
+
+    Args:
+        invoices: invoices of the months around a run (invoice_no, sale_date).
+    """
+    split = invoices.group_by("invoice_no").agg(days=pl.col("sale_date").n_unique()).filter(pl.col("days") > 1)
+    return Finding(
+        "invoices_stay_on_one_day",
+        split.is_empty(),
+        f"{split.height} invoice numbers are found on more than one day; each day counts as an invoice of its own.",
+        {"invoices": split.sort("invoice_no").head(EVIDENCE_ROWS)},
+    )
+
+
+def countries_are_known(unmapped: pl.DataFrame) -> Finding:
+    """Whether every spelling of a country has a row in the table of aliases.
+
+    Args:
+        unmapped: the spellings without one, with their lines.
+    """
+    return Finding(
+        "countries_are_known",
+        unmapped.is_empty(),
+        f"{unmapped.height} spellings of countries count as Unspecified; add them to country_aliases.csv.",
+        {"spellings": unmapped.head(EVIDENCE_ROWS)},
     )
 
 
@@ -139,8 +204,3 @@ def totals_match(totals: Mapping[str, Decimal]) -> Finding:
 
 def _per_day(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     return frame.group_by("sale_date").agg(pl.len().cast(pl.Int64).alias(name))
-
-
-def first_failure(findings: Sequence[Finding]) -> Finding | None:
-    """The first finding that did not pass."""
-    return next((finding for finding in findings if not finding.passed), None)

@@ -1,0 +1,210 @@
+"""Gold: the star schema. Dimensions are rebuilt from month summaries; invoices and facts day by day."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import narwhals as nw
+import polars as pl
+
+from retail_platform.contracts import (
+    CUSTOMER_MONTHS,
+    DIM_COUNTRY,
+    DIM_CUSTOMER,
+    DIM_DATE,
+    DIM_INVOICE,
+    DIM_PRODUCT,
+    FACT_SALE,
+    PRODUCT_MONTHS,
+    SILVER_SALES,
+    Table,
+)
+from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
+from retail_platform.defs.partitions import days_of_run
+from retail_platform.defs.reports import BLOCKING, check_specs, report_days, require, result_of, written
+from retail_platform.lakehouse.days import Days, days_in, next_month, stretches
+from retail_platform.lakehouse.lake import Lake
+from retail_platform.reference import country_aliases, country_facts
+from retail_platform.settings import Settings
+from retail_platform.transforms.calendar import date_dimension
+from retail_platform.transforms.countries import country_dimension, country_keys, unmapped_spellings
+from retail_platform.transforms.customers import customer_dimension, customer_versions
+from retail_platform.transforms.facts import fact_sales, invoices, rekeyed_months
+from retail_platform.transforms.products import product_dimension, product_versions
+from retail_platform.transforms.quality import (
+    Finding,
+    contract_holds,
+    countries_are_known,
+    intervals_are_sound,
+    invoices_stay_on_one_day,
+    keys_are_unique,
+    no_orphan_keys,
+    totals_match,
+)
+
+Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
+
+
+@dg.multi_asset(
+    name="calendar_and_countries",
+    specs=[table_spec(DIM_DATE, key_of(SILVER_SALES)), table_spec(DIM_COUNTRY)],
+    check_specs=[*check_specs(key_of(DIM_DATE), *BLOCKING), *check_specs(key_of(DIM_COUNTRY), *BLOCKING)],
+    pool=LAKE_POOL,
+)
+def calendar_and_countries(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> Results:
+    """Write the two dimensions that come from reference data."""
+    months = lake.months(SILVER_SALES)
+    years = (months[0].year, months[-1].year) if months else (settings.first_day.year,) * 2
+    frames = {
+        DIM_DATE: date_dimension(*years, settings.fiscal_year_start_month),
+        DIM_COUNTRY: country_dimension(country_facts(), country_aliases()),
+    }
+    for table, frame in frames.items():
+        yield from require(key_of(table), [contract_holds(table, frame), keys_are_unique(table, frame)])
+        yield written(lake, table, frame, lake.replace(table, frame))
+
+
+def versioned_dimension(
+    table: Table, summary: Table, member: str, key: str, build: Callable[[nw.LazyFrame[Any], Any], pl.DataFrame]
+) -> dg.AssetsDefinition:
+    """The asset of a dimension with versions.
+
+    Args:
+        table: the dimension.
+        summary: the month summaries its versions are judged by.
+        member: its natural key.
+        key: its surrogate key.
+        build: makes all versions from the summaries and the first day of the open month.
+    """
+
+    @dg.multi_asset(
+        name=table.name,
+        specs=[table_spec(table, key_of(summary))],
+        check_specs=check_specs(key_of(table), *BLOCKING, "intervals_are_sound"),
+        pool=LAKE_POOL,
+    )
+    def dimension(lake: dg.ResourceParam[Lake]) -> Results:
+        months = lake.months(SILVER_SALES)
+        frame = build(nw.from_native(lake.scan(summary)), months[-1]) if months else table.empty()
+        yield from require(
+            key_of(table),
+            [
+                contract_holds(table, frame),
+                keys_are_unique(table, frame),
+                intervals_are_sound(frame.drop_nulls(member), member),
+            ],
+        )
+        changed = rekeyed_months(lake.scan(table).collect(), frame, member, key, lake.months(FACT_SALE))
+        version = lake.replace(table, frame, changed)
+        yield written(lake, table, frame, version, current=int(frame["is_current"].sum()), rekeyed_months=len(changed))
+
+    return dimension
+
+
+dim_product = versioned_dimension(
+    DIM_PRODUCT,
+    PRODUCT_MONTHS,
+    "stock_code",
+    "product_key",
+    lambda months, open_month: product_dimension(product_versions(months, open_month).to_native().collect()),
+)
+
+dim_customer = versioned_dimension(
+    DIM_CUSTOMER,
+    CUSTOMER_MONTHS,
+    "customer_id",
+    "customer_key",
+    lambda months, open_month: customer_dimension(customer_versions(months, open_month).to_native().collect()),
+)
+
+
+@dg.multi_asset(
+    name="dim_invoice",
+    specs=[table_spec(DIM_INVOICE, key_of(SILVER_SALES), daily=True)],
+    check_specs=[
+        *check_specs(key_of(DIM_INVOICE), *BLOCKING),
+        *check_specs(key_of(DIM_INVOICE), "invoices_stay_on_one_day", blocking=False),
+    ],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool=LAKE_POOL,
+)
+def dim_invoice(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
+    """Write the invoices of the run's days."""
+    days, key = days_of_run(context), key_of(DIM_INVOICE)
+    frame = invoices(lake.scan(SILVER_SALES, days).collect())
+    yield from require(key, [contract_holds(DIM_INVOICE, frame), keys_are_unique(DIM_INVOICE, frame)])
+    version = lake.replace_days(DIM_INVOICE, frame, [days])
+    around = lake.scan_months(DIM_INVOICE, days.months_around()).select("invoice_no", "sale_date").collect()
+    yield result_of(invoices_stay_on_one_day(around), key, dg.AssetCheckSeverity.WARN)
+    report_days(context, DIM_INVOICE, frame)
+    yield written(lake, DIM_INVOICE, frame, version)
+
+
+@dg.multi_asset(
+    name="fact_sale",
+    specs=[
+        table_spec(
+            FACT_SALE,
+            *(key_of(table) for table in (SILVER_SALES, DIM_DATE, DIM_COUNTRY, DIM_PRODUCT, DIM_CUSTOMER, DIM_INVOICE)),
+            daily=True,
+        )
+    ],
+    check_specs=[
+        *check_specs(key_of(FACT_SALE), *BLOCKING, "no_orphan_keys", "totals_match"),
+        *check_specs(key_of(FACT_SALE), "countries_are_known", blocking=False),
+    ],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool=LAKE_POOL,
+)
+def fact_sale(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
+    """Key the lines of the run's days, and of every month in which a dimension's key has moved since the last time."""
+    key = key_of(FACT_SALE)
+    consumed = lake.position(DIM_PRODUCT) | lake.position(DIM_CUSTOMER)
+    ranges = stretches([*days_of_run(context).every(), *_rekeyed_days(lake)])
+    lines = lake.scan(SILVER_SALES, ranges).collect()
+    spellings = country_aliases()
+    facts = _keyed(lake, lines, spellings)
+    yield from require(key, _findings(lake, lines, facts))
+    yield result_of(countries_are_known(unmapped_spellings(lines, spellings)), key, dg.AssetCheckSeverity.WARN)
+
+    version = lake.replace_days(FACT_SALE, facts, ranges, consumed)
+    report_days(context, FACT_SALE, facts)
+    total = str(facts["total_amount"].sum())
+    yield written(lake, FACT_SALE, facts, version, days_written=sum(len(r.every()) for r in ranges), net_revenue=total)
+
+
+def _rekeyed_days(lake: Lake) -> set[date]:
+    """The days of months in which a dimension's keys have moved since facts were last keyed."""
+    months = lake.months(FACT_SALE)
+    held = days_in([Days(month, next_month(month)) for month in months])
+    moved: set[date] = set()
+    for table in (DIM_PRODUCT, DIM_CUSTOMER):
+        changed = lake.changed_days(table, lake.consumed(FACT_SALE, table))
+        moved |= held if changed is None else held & changed
+    return moved
+
+
+def _keyed(lake: Lake, lines: pl.DataFrame, spellings: pl.DataFrame) -> pl.DataFrame:
+    products, customers = (lake.scan(table).collect() for table in (DIM_PRODUCT, DIM_CUSTOMER))
+    return fact_sales(lines, products, customers, country_keys(lines, spellings))
+
+
+def _findings(lake: Lake, lines: pl.DataFrame, facts: pl.DataFrame) -> list[Finding]:
+    """What must hold of facts before they are written."""
+    months = facts["sale_month"].unique().sort().to_list()
+    sources = {
+        "product_key": lake.scan(DIM_PRODUCT),
+        "customer_key": lake.scan(DIM_CUSTOMER),
+        "country_key": lake.scan(DIM_COUNTRY),
+        "date_key": lake.scan(DIM_DATE),
+        "invoice_key": lake.scan_months(DIM_INVOICE, months),
+    }
+    keys = {column: source.select(column).collect().to_series() for column, source in sources.items()}
+    totals = {"silver": lines["line_amount"].sum(), "facts": facts["total_amount"].sum()}
+    return [
+        contract_holds(FACT_SALE, facts),
+        keys_are_unique(FACT_SALE, facts),
+        no_orphan_keys(facts, keys),
+        totals_match(totals),
+    ]

@@ -1,0 +1,27 @@
+"""Jobs and the schedule. One job runs the whole graph for a range of days; sensors and people ask for days."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from retail_platform.defs.partitions import DAILY
+
+run_days = dg.define_asset_job(
+    "run_days",
+    selection=dg.AssetSelection.all(),
+    partitions_def=DAILY,
+    description="Everything, for a range of days: bronze, silver and facts of those days, and what depends on them.",
+    executor_def=dg.in_process_executor,
+)
+
+
+@dg.schedule(
+    job=run_days,
+    cron_schedule="0 6 * * *",
+    execution_timezone="UTC",
+    description="Runs the day before; its check every_day_has_rows fails when nothing was delivered for it.",
+)
+def run_yesterday_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Ask for yesterday."""
+    yesterday = context.scheduled_execution_time.date() - timedelta(days=1)
+    return dg.RunRequest(partition_key=yesterday.isoformat(), run_key=f"daily-{yesterday}")

@@ -1,0 +1,73 @@
+"""Landing: the folder of files as Dagster sees it, and the ledger of what was accepted.
+
+Add here what concerns arrival. Reading files belongs to `lakehouse/`.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from retail_platform.defs.layers import OWNERS, asset_key
+from retail_platform.defs.reports import check_specs, preview, result_of
+from retail_platform.lakehouse.landing import register_arrivals
+from retail_platform.lakehouse.ledger import Ledger
+from retail_platform.settings import Settings
+from retail_platform.transforms.quality import Finding
+
+FILES = asset_key("landing", "files")
+DELIVERIES = asset_key("landing", "deliveries")
+
+FILES_ARRIVE_DAILY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
+"""A shop sends a file a day; a day and a half without one is a fault of somebody's."""
+
+landing_files = dg.AssetSpec(
+    FILES,
+    group_name="landing",
+    kinds={"file"},
+    owners=OWNERS,
+    freshness_policy=FILES_ARRIVE_DAILY,
+    description="The files in the landing folder, the user's own.\n\nGrain: one file.  Source: the retailer.  "
+    "The arrival sensor reports each new one.",
+)
+
+
+@dg.asset(
+    key=DELIVERIES,
+    deps=[FILES],
+    group_name="landing",
+    kinds={"deltalake"},
+    owners=OWNERS,
+    check_specs=check_specs(DELIVERIES, "files_are_readable", blocking=False),
+)
+def landing_deliveries(
+    settings: dg.ResourceParam[Settings],
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
+    """What was delivered: files accepted with their rank, days and rows, and files set aside with the reason.
+
+    Grain: (path, content, sheet) as observed; append-only.  Source: landing/files.
+    A file that cannot be read is set aside and fails the check; the others go on.
+    """
+    registration = register_arrivals(settings)
+    ledger = Ledger(settings)
+    deliveries, set_aside = ledger.deliveries(), ledger.files().filter(status="set_aside")
+    yield result_of(
+        Finding(
+            "files_are_readable",
+            set_aside.is_empty(),
+            f"{set_aside.height} files in landing are set aside; replace each by one that can be read.",
+            {"set_aside": set_aside.select("path", "reason", "message").head(20)},
+        ),
+        DELIVERIES,
+    )
+    yield dg.MaterializeResult(
+        asset_key=DELIVERIES,
+        metadata={
+            "dagster/row_count": deliveries.height,
+            "dagster/uri": str(settings.deliveries),
+            "accepted": registration.accepted,
+            "set_aside": registration.set_aside,
+            "preview": preview(deliveries),
+        },
+    )

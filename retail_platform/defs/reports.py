@@ -1,0 +1,121 @@
+"""What a run tells people: check results from findings, and the metadata of a write. Nothing is decided here."""
+
+import base64
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from retail_platform.contracts import Table
+from retail_platform.defs.layers import key_of
+from retail_platform.lakehouse.lake import Lake
+from retail_platform.transforms.quality import Finding
+
+PREVIEW_ROWS = 8
+BLOCKING = ("contract_holds", "keys_are_unique")
+"""The checks of every table that is written."""
+
+
+def check_specs(key: dg.AssetKey, *names: str, blocking: bool = True) -> list[dg.AssetCheckSpec]:
+    """Checks that an asset evaluates itself, before it writes."""
+    return [dg.AssetCheckSpec(name, asset=key, blocking=blocking) for name in names]
+
+
+def result_of(finding: Finding, key: dg.AssetKey, severity: dg.AssetCheckSeverity | None = None) -> dg.AssetCheckResult:
+    """A finding as the result of an asset check."""
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=finding.name,
+        passed=finding.passed,
+        severity=severity or dg.AssetCheckSeverity.ERROR,
+        description=finding.description,
+        metadata={name: _evidence(value) for name, value in finding.evidence.items()},
+    )
+
+
+def require(key: dg.AssetKey, findings: Iterable[Finding]) -> Iterator[dg.AssetCheckResult]:
+    """Report findings, and stop before anything is written when one did not pass.
+
+    Raises:
+        dg.Failure: a finding did not pass; its description says what to do.
+    """
+    reported = list(findings)
+    for finding in reported:
+        yield result_of(finding, key)
+    failed = [finding for finding in reported if not finding.passed]
+    if failed:
+        raise dg.Failure(
+            description="; ".join(f"{key.to_user_string()} {f.name}: {f.description}" for f in failed),
+            allow_retries=False,
+        )
+
+
+def written(lake: Lake, table: Table, frame: pl.DataFrame, version: int, **more: Any) -> dg.MaterializeResult[Any]:
+    """The materialisation of a write: rows, place, Delta version, and a preview unless the asset is partitioned."""
+    metadata = {
+        "dagster/row_count": frame.height,
+        "dagster/uri": str(lake.path(table)),
+        "delta_version": version,
+        **more,
+    }
+    if table.day is None:
+        metadata["preview"] = preview(frame)
+    return dg.MaterializeResult(asset_key=key_of(table), metadata=metadata)
+
+
+def report_days(context: dg.AssetExecutionContext, table: Table, frame: pl.DataFrame) -> None:
+    """Row counts on the partition of each day, and a preview and plot on the last one.
+
+    The metadata of a `MaterializeResult` is copied into the event of every partition; what is large goes here.
+    """
+    key = key_of(table)
+    counts = dict(frame.group_by("sale_date").len().iter_rows())
+    partitions = context.partition_keys
+    for partition in partitions:
+        rows = counts.get(date.fromisoformat(partition), 0)
+        context.add_asset_metadata({"dagster/partition_row_count": rows}, asset_key=key, partition_key=partition)
+    context.add_asset_metadata({"preview": preview(frame)}, asset_key=key, partition_key=partitions[-1])
+
+
+def preview(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """The first rows as a table."""
+    return dg.MetadataValue.md(markdown_table(frame.head(PREVIEW_ROWS)))
+
+
+def markdown_table(frame: pl.DataFrame) -> str:
+    """A frame as a Markdown table."""
+    header = [f"| {' | '.join(frame.columns)} |", f"|{' --- |' * frame.width}"]
+    rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in frame.iter_rows()]
+    return "\n".join(header + rows)
+
+
+def daily_revenue_plot(days: Sequence[date], amounts: Sequence[float], title: str) -> dg.MarkdownMetadataValue:
+    """A line of one amount per day, as an image inside Markdown.
+
+    Args:
+        days: the days, in order.
+        amounts: the amount of each day, in the shop's currency (for drawing only: floats).
+        title: what is shown.
+    """
+    from matplotlib.figure import Figure  # takes a second to import, and most runs draw nothing
+
+    figure = Figure(figsize=(9, 3), dpi=80, layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(list(days), list(amounts), linewidth=0.8, marker="." if len(days) < 60 else None)
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    encoded = base64.b64encode(image.getvalue()).decode()
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{encoded})")
+
+
+def _evidence(value: Any) -> Any:
+    return dg.MetadataValue.md(markdown_table(value)) if isinstance(value, pl.DataFrame) else value
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")

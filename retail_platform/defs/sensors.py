@@ -1,0 +1,75 @@
+"""The arrival sensor: registers new files, and asks for runs over the days that the marts do not hold yet."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import date
+
+import dagster as dg
+
+from retail_platform.defs.jobs import run_days
+from retail_platform.defs.landing import FILES
+from retail_platform.defs.partitions import RANGE_END_TAG, RANGE_START_TAG, range_tags
+from retail_platform.lakehouse.days import ONE_DAY, Days, days_in, waiting_stretches
+from retail_platform.lakehouse.landing import Registration, register_arrivals
+from retail_platform.lakehouse.ledger import Ledger
+from retail_platform.settings import Settings
+from retail_platform.warehouse.publish import loaded_fingerprints
+from retail_platform.warehouse.server import warehouse_database
+from retail_platform.warehouse.tables import prepare_warehouse
+
+SECONDS_PER_TICK = 40.0
+"""After this the tick ends, and the next one goes on with the files that are left."""
+
+
+@dg.sensor(job=run_days, minimum_interval_seconds=10, default_status=dg.DefaultSensorStatus.RUNNING)
+def sales_file_arrival_sensor(
+    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
+) -> dg.SensorResult:
+    """One run for each contiguous stretch of days that the ledger holds otherwise than the marts.
+
+    The answer is a comparison of two states, so nothing is lost by a tick that failed, a run that was killed or a file
+    that came while a run was going on. The run key is a hash of what is to be reached: a stretch that failed is not
+    asked for again until a delivery changes it.
+    """
+    registration = register_arrivals(settings, time_budget=SECONDS_PER_TICK)
+    fingerprints = Ledger(settings).fingerprints()
+    with warehouse_database(settings).connect() as connection:
+        prepare_warehouse(connection)
+        waiting = waiting_stretches(fingerprints, loaded_fingerprints(connection), settings.first_day)
+    in_flight = days_in_flight(context.instance)
+    asked = [stretch for stretch in waiting if not in_flight & set(stretch.every())]
+    return dg.SensorResult(
+        run_requests=[_run_request(stretch, fingerprints) for stretch in asked],
+        asset_events=_arrivals(registration),
+        skip_reason=None if asked else f"{len(waiting)} stretches of days wait for runs that are going on.",
+    )
+
+
+def days_in_flight(instance: dg.DagsterInstance) -> set[date]:
+    """The days of runs that are queued or going on."""
+    unfinished = [
+        dg.DagsterRunStatus.QUEUED,
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+    ]
+    runs = instance.get_runs(dg.RunsFilter(job_name=run_days.name, statuses=unfinished))
+    return days_in([_days_of_tags(run.tags) for run in runs if RANGE_START_TAG in run.tags])
+
+
+def _days_of_tags(tags: Mapping[str, str]) -> Days:
+    return Days(date.fromisoformat(tags[RANGE_START_TAG]), date.fromisoformat(tags[RANGE_END_TAG]) + ONE_DAY)
+
+
+def _run_request(stretch: Days, fingerprints: Mapping[date | None, str]) -> dg.RunRequest:
+    state = [[str(day), fingerprint] for day, fingerprint in fingerprints.items() if day is None or day in stretch]
+    digest = hashlib.sha256(json.dumps([str(stretch.start), str(stretch.end), sorted(state)]).encode()).hexdigest()
+    return dg.RunRequest(run_key=digest, tags=range_tags(stretch))
+
+
+def _arrivals(registration: Registration) -> list[dg.AssetMaterialization]:
+    """One event for the files that this tick found, so that their freshness counts from now."""
+    if not registration.accepted:
+        return []
+    return [dg.AssetMaterialization(FILES, metadata={"accepted": registration.accepted})]

@@ -1,0 +1,127 @@
+"""Silver: typed lines, rejects with their reason, and the month summaries that dimensions are judged by."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import narwhals as nw
+import polars as pl
+
+from retail_platform.contracts import (
+    BRONZE_SALES,
+    CUSTOMER_MONTHS,
+    PRODUCT_MONTHS,
+    SILVER_REJECTS,
+    SILVER_SALES,
+)
+from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
+from retail_platform.defs.partitions import days_of_run
+from retail_platform.defs.reports import (
+    BLOCKING,
+    check_specs,
+    daily_revenue_plot,
+    markdown_table,
+    report_days,
+    require,
+    result_of,
+    written,
+)
+from retail_platform.lakehouse.days import Days
+from retail_platform.lakehouse.lake import Lake
+from retail_platform.lakehouse.ledger import Ledger
+from retail_platform.lakehouse.mapping import load_mappings
+from retail_platform.settings import Settings
+from retail_platform.transforms.customers import customer_months
+from retail_platform.transforms.products import product_months
+from retail_platform.transforms.quality import (
+    contract_holds,
+    keys_are_unique,
+    redeliveries_empty_no_invoice,
+    rows_match_bronze,
+)
+from retail_platform.transforms.sales import clean_sales
+
+SALES, REJECTS = key_of(SILVER_SALES), key_of(SILVER_REJECTS)
+
+
+@dg.multi_asset(
+    name="silver",
+    specs=[
+        table_spec(SILVER_SALES, key_of(BRONZE_SALES), daily=True),
+        table_spec(SILVER_REJECTS, key_of(BRONZE_SALES), daily=True),
+    ],
+    check_specs=[
+        *check_specs(SALES, *BLOCKING, "rows_match_bronze"),
+        *check_specs(SALES, "redeliveries_empty_no_invoice", blocking=False),
+        *check_specs(REJECTS, *BLOCKING),
+    ],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool=LAKE_POOL,
+)
+def silver(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
+    """Type and judge the rows of the run's days, and every row without a usable day."""
+    days = days_of_run(context)
+    rows, lines, rejects = _judged(settings, lake, days)
+    yield from require(SALES, [contract_holds(SILVER_SALES, lines), keys_are_unique(SILVER_SALES, lines)])
+    yield from require(REJECTS, [contract_holds(SILVER_REJECTS, rejects), keys_are_unique(SILVER_REJECTS, rejects)])
+    yield from require(SALES, [rows_match_bronze(rows, lines, rejects)])
+    yield result_of(redeliveries_empty_no_invoice(lines, rejects), SALES, dg.AssetCheckSeverity.WARN)
+
+    has_day = pl.col("sale_date").is_not_null()
+    lake.replace_days(SILVER_REJECTS, rejects.filter(has_day), [days])
+    rejects_version = lake.replace_undated(SILVER_REJECTS, rejects.filter(~has_day))
+    version = lake.replace_days(SILVER_SALES, lines, [days])
+    report_days(context, SILVER_SALES, lines)
+    _plot_revenue(context, lines)
+    yield written(lake, SILVER_SALES, lines, version, net_revenue=str(lines["line_amount"].sum()))
+    yield written(lake, SILVER_REJECTS, rejects, rejects_version, by_reason=_by_reason(rejects))
+
+
+def _judged(settings: Settings, lake: Lake, days: Days) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Bronze rows (their day only), silver lines and rejects of the days and of rows without a day."""
+    rows = pl.concat([lake.scan(BRONZE_SALES, days), lake.scan_undated(BRONZE_SALES)]).collect()
+    deliveries = Ledger(settings).deliveries()
+    ranked = deliveries.select("delivery_id", "file_sha256", "delivery_rank", "mapping").unique()
+    mappings = load_mappings(settings)
+    used = {name: mappings[name] for name in ranked["mapping"].unique().sort()}
+    if not used:
+        return rows.select("sale_date"), SILVER_SALES.empty(), SILVER_REJECTS.empty()
+    judged = clean_sales(nw.from_native(rows.lazy()), nw.from_native(ranked.lazy()), used)
+    lines, rejects = pl.collect_all([judged.lines.to_native(), judged.rejects.to_native()])
+    return rows.select("sale_date"), lines, rejects
+
+
+def _by_reason(rejects: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    counted = rejects.group_by("reason").agg(rows=pl.len(), amount=pl.col("line_amount").sum()).sort("reason")
+    return dg.MetadataValue.md(markdown_table(counted))
+
+
+def _plot_revenue(context: dg.AssetExecutionContext, lines: pl.DataFrame) -> None:
+    """The run's days as a picture, on the last partition."""
+    if lines["sale_date"].n_unique() < 2:
+        return
+    daily = lines.group_by("sale_date").agg(pl.col("line_amount").sum().cast(pl.Float64)).sort("sale_date")
+    plot = daily_revenue_plot(daily["sale_date"].to_list(), daily["line_amount"].to_list(), "Net revenue per day")
+    context.add_asset_metadata({"daily_revenue": plot}, asset_key=SALES, partition_key=context.partition_keys[-1])
+
+
+@dg.multi_asset(
+    name="month_summaries",
+    specs=[table_spec(PRODUCT_MONTHS, SALES), table_spec(CUSTOMER_MONTHS, SALES)],
+    check_specs=[*check_specs(key_of(PRODUCT_MONTHS), *BLOCKING), *check_specs(key_of(CUSTOMER_MONTHS), *BLOCKING)],
+    pool=LAKE_POOL,
+)
+def month_summaries(
+    lake: dg.ResourceParam[Lake],
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
+    """Sum up the months in which silver changed since the last time, and only those."""
+    for table, summary in ((PRODUCT_MONTHS, product_months), (CUSTOMER_MONTHS, customer_months)):
+        position = lake.position(SILVER_SALES)
+        months = lake.changed_months(SILVER_SALES, since=lake.consumed(table, SILVER_SALES))
+        lines = nw.from_native(lake.scan_months(SILVER_SALES, months))
+        frame = summary(lines).to_native().collect().select(list(table.schema))
+        yield from require(key_of(table), [contract_holds(table, frame), keys_are_unique(table, frame)])
+        version = lake.replace_months(table, frame, months, consumed=position)
+        yield written(lake, table, frame, version, months=len(months))

@@ -1,0 +1,91 @@
+"""The warehouse: gold in PostgreSQL, loaded by COPY in one transaction, only the days that changed."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from retail_platform.contracts import (
+    DIM_COUNTRY,
+    DIM_CUSTOMER,
+    DIM_DATE,
+    DIM_INVOICE,
+    DIM_PRODUCT,
+    FACT_SALE,
+    GOLD_TABLES,
+    Table,
+)
+from retail_platform.defs.layers import LAKE_POOL, OWNERS, TRANSIENT_FAULTS, asset_key, column_schema, key_of
+from retail_platform.lakehouse.days import Days, days_in, next_month, stretches
+from retail_platform.lakehouse.lake import Lake
+from retail_platform.settings import Settings
+from retail_platform.warehouse.load import LoadResult, consumed_versions, load_gold, loaded_span
+from retail_platform.warehouse.server import warehouse_database
+from retail_platform.warehouse.tables import prepare_warehouse
+
+
+def warehouse_spec(table: Table) -> dg.AssetSpec:
+    """The asset of a gold table in PostgreSQL."""
+    return dg.AssetSpec(
+        asset_key("warehouse", table.name),
+        deps=[key_of(table)],
+        description=table.contract.__doc__,
+        group_name="warehouse",
+        kinds={"postgres"},
+        owners=OWNERS,
+        metadata={"dagster/column_schema": column_schema(table), "dagster/table_name": f"gold.{table.name}"},
+    )
+
+
+@dg.multi_asset(
+    name="warehouse",
+    specs=[warehouse_spec(table) for table in GOLD_TABLES],
+    retry_policy=TRANSIENT_FAULTS,
+    pool=LAKE_POOL,
+)
+def warehouse(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Load the dimensions, and the days of invoices and facts that changed since the last load."""
+    position = lake.position(FACT_SALE) | lake.position(DIM_INVOICE)
+    with warehouse_database(settings).connect() as connection:
+        prepare_warehouse(connection)
+        days = _days_to_load(lake, consumed_versions(connection), loaded_span(connection))
+        ranges = stretches(days)
+        result = load_gold(
+            connection,
+            dimensions={t.name: lake.scan(t).collect() for t in (DIM_DATE, DIM_COUNTRY, DIM_PRODUCT, DIM_CUSTOMER)},
+            invoices=lake.scan(DIM_INVOICE, ranges).collect(),
+            facts=lake.scan(FACT_SALE, ranges).collect(),
+            days=days,
+            consumed=position,
+            run_id=context.run_id,
+        )
+    yield from (_loaded(table, result, len(days)) for table in GOLD_TABLES)
+
+
+def _days_to_load(lake: Lake, consumed: dict[str, int], loaded: Days | None) -> set[date]:
+    """The days that changed since the positions loaded last; every day of lake and warehouse when that is unknown."""
+    days: set[date] = set()
+    for table in (FACT_SALE, DIM_INVOICE):
+        (name,) = lake.position(table)
+        changed = lake.changed_days(table, consumed.get(name))
+        if changed is None:
+            held = [Days(month, next_month(month)) for month in lake.months(table)]
+            changed = days_in(held if loaded is None else [*held, loaded])
+        days |= changed
+    return days
+
+
+def _loaded(table: Table, result: LoadResult, days: int) -> dg.MaterializeResult[Any]:
+    change = result.changes[table.name]
+    metadata = {
+        "inserted": change.inserted,
+        "updated": change.updated,
+        "deleted": change.deleted,
+        "load_id": result.load_id,
+        "days_loaded": days,
+        "dagster/uri": f"postgresql:///gold.{table.name}",
+    }
+    return dg.MaterializeResult(asset_key=asset_key("warehouse", table.name), metadata=metadata)
