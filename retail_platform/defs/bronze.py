@@ -12,8 +12,8 @@ from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.partitions import days_of_run
 from retail_platform.defs.reports import BLOCKING, check_specs, report_days, require, result_of, written
 from retail_platform.lakehouse.lake import Lake
-from retail_platform.lakehouse.landing import bronze_rows, undated_rows
 from retail_platform.lakehouse.ledger import Ledger
+from retail_platform.lakehouse.stage import bronze_rows, undated_rows
 from retail_platform.settings import Settings
 from retail_platform.transforms.quality import contract_holds, every_day_has_rows, keys_are_unique
 

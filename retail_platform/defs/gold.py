@@ -25,10 +25,10 @@ from retail_platform.defs.partitions import days_of_run
 from retail_platform.defs.reports import BLOCKING, check_specs, report_days, require, result_of, written
 from retail_platform.lakehouse.days import Days, days_in, next_month, stretches
 from retail_platform.lakehouse.lake import Lake
-from retail_platform.reference import country_aliases, country_facts
+from retail_platform.reference import read_countries, read_country_aliases
 from retail_platform.settings import Settings
 from retail_platform.transforms.calendar import date_dimension
-from retail_platform.transforms.countries import country_dimension, country_keys, unmapped_spellings
+from retail_platform.transforms.countries import alias_keys, country_dimension, country_keys, unmapped_spellings
 from retail_platform.transforms.customers import customer_dimension, customer_versions
 from retail_platform.transforms.facts import fact_sales, invoices, rekeyed_months
 from retail_platform.transforms.products import product_dimension, product_versions
@@ -58,7 +58,7 @@ def calendar_and_countries(settings: dg.ResourceParam[Settings], lake: dg.Resour
     years = (months[0].year, months[-1].year) if months else (settings.first_day.year,) * 2
     frames = {
         DIM_DATE: date_dimension(*years, settings.fiscal_year_start_month),
-        DIM_COUNTRY: country_dimension(country_facts(), country_aliases()),
+        DIM_COUNTRY: country_dimension(read_countries()),
     }
     for table, frame in frames.items():
         yield from require(key_of(table), [contract_holds(table, frame), keys_are_unique(table, frame)])
@@ -163,10 +163,11 @@ def fact_sale(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -
     consumed = lake.position(DIM_PRODUCT) | lake.position(DIM_CUSTOMER)
     ranges = stretches([*days_of_run(context).every(), *_rekeyed_days(lake)])
     lines = lake.scan(SILVER_SALES, ranges).collect()
-    spellings = country_aliases()
+    spellings = nw.from_native(alias_keys(read_country_aliases()).lazy())
     facts = _keyed(lake, lines, spellings)
     yield from require(key, _findings(lake, lines, facts))
-    yield result_of(countries_are_known(unmapped_spellings(lines, spellings)), key, dg.AssetCheckSeverity.WARN)
+    unmapped = unmapped_spellings(nw.from_native(lines.lazy()), spellings).to_native().collect()
+    yield result_of(countries_are_known(unmapped), key, dg.AssetCheckSeverity.WARN)
 
     version = lake.replace_days(FACT_SALE, facts, ranges, consumed)
     report_days(context, FACT_SALE, facts)
@@ -185,9 +186,10 @@ def _rekeyed_days(lake: Lake) -> set[date]:
     return moved
 
 
-def _keyed(lake: Lake, lines: pl.DataFrame, spellings: pl.DataFrame) -> pl.DataFrame:
+def _keyed(lake: Lake, lines: pl.DataFrame, spellings: nw.LazyFrame[Any]) -> pl.DataFrame:
     products, customers = (lake.scan(table).collect() for table in (DIM_PRODUCT, DIM_CUSTOMER))
-    return fact_sales(lines, products, customers, country_keys(lines, spellings))
+    countries = nw.from_native(lines.lazy().select("country").unique())
+    return fact_sales(lines, products, customers, country_keys(countries, spellings).to_native().collect())
 
 
 def _findings(lake: Lake, lines: pl.DataFrame, facts: pl.DataFrame) -> list[Finding]:

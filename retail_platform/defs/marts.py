@@ -17,8 +17,9 @@ from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import CHECKOUT, Settings
 from retail_platform.transforms.quality import totals_match
 from retail_platform.warehouse.load import pending_days
-from retail_platform.warehouse.publish import publish_marts, revenue_totals
+from retail_platform.warehouse.publish import publish_marts
 from retail_platform.warehouse.server import warehouse_database
+from retail_platform.warehouse.totals import revenue_totals
 
 PUBLICATION = asset_key("marts", "publication")
 

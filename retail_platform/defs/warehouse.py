@@ -65,7 +65,7 @@ def warehouse(
     yield from (_loaded(table, result, len(days)) for table in GOLD_TABLES)
 
 
-def _days_to_load(lake: Lake, consumed: dict[str, int], loaded: Days | None) -> set[date]:
+def _days_to_load(lake: Lake, consumed: dict[str, int], loaded: tuple[date, date] | None) -> set[date]:
     """The days that changed since the positions loaded last; every day of lake and warehouse when that is unknown."""
     days: set[date] = set()
     for table in (FACT_SALE, DIM_INVOICE):
@@ -73,7 +73,7 @@ def _days_to_load(lake: Lake, consumed: dict[str, int], loaded: Days | None) -> 
         changed = lake.changed_days(table, consumed.get(name))
         if changed is None:
             held = [Days(month, next_month(month)) for month in lake.months(table)]
-            changed = days_in(held if loaded is None else [*held, loaded])
+            changed = days_in(held if loaded is None else [*held, Days(*loaded)])
         days |= changed
     return days
 
