@@ -219,3 +219,11 @@ def _record(
         [list(days), load_id],
     )
     return load_id
+
+
+def loaded_span(connection: psycopg.Connection) -> tuple[date, date] | None:
+    """The first loaded day and the day after the last one; None when no fact is loaded."""
+    with connection.transaction():
+        row = connection.execute("select min(sale_date), max(sale_date) + 1 from gold.fact_sale").fetchone()
+    assert row is not None
+    return None if row[0] is None else (row[0], row[1])
