@@ -5,7 +5,7 @@ Lives here: the address of one database. Stays out: starting a server (`server`)
 
 from dataclasses import dataclass, field
 from typing import Any, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -68,7 +68,7 @@ class Database:
         login = quote(self.user, safe="") + (f":{quote(self.password, safe='')}" if self.password else "")
         name = quote(self.dbname, safe="")
         if self.host.startswith("/"):
-            return f"{scheme}://{login}@/{name}?{urlencode({'host': self.host, 'port': self.port})}"
+            return f"{scheme}://{login}@/{name}?host={quote(self.host, safe='')}&port={self.port}"
         return f"{scheme}://{login}@{self.host}:{self.port}/{name}"
 
     def connect(self, **options: Any) -> psycopg.Connection:
