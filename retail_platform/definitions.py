@@ -1,11 +1,17 @@
 """The one Definitions object of the platform: everything in `defs/`."""
 
-from pathlib import Path
-
 import dagster as dg
 
+import retail_platform.defs
+from retail_platform.defs.jobs import run_days, run_yesterday_daily
+from retail_platform.defs.resources import RESOURCES
+from retail_platform.defs.sensors import sales_file_arrival_sensor
 
-@dg.definitions
-def defs() -> dg.Definitions:
-    """Assets, checks, jobs, schedules, sensors and resources."""
-    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+defs = dg.Definitions(
+    assets=dg.load_assets_from_package_module(retail_platform.defs),
+    jobs=[run_days],
+    schedules=[run_yesterday_daily],
+    sensors=[sales_file_arrival_sensor],
+    resources=RESOURCES,
+    executor=dg.in_process_executor,
+)

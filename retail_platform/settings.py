@@ -5,7 +5,6 @@ removing its folder.
 """
 
 from datetime import date
-from functools import cache
 from pathlib import Path
 
 from pydantic import Field
@@ -60,8 +59,7 @@ class Settings(BaseSettings):
         return self.home / "dagster"
 
 
-@cache
 def get_settings() -> Settings:
-    """The settings of this process, read once."""
+    """The settings that the environment gives now."""
     settings = Settings()
     return settings.model_copy(update={"home": settings.home.expanduser().resolve()})

@@ -1,6 +1,4 @@
-"""What assets work with, built once per process."""
-
-from typing import Any
+"""What assets work with. Each is made when a run starts, from the settings of that moment."""
 
 import dagster as dg
 from dagster_dbt import DbtCliResource
@@ -10,16 +8,20 @@ from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import Settings, get_settings
 
 
-def platform_resources(settings: Settings) -> dict[str, Any]:
-    """The resources of one platform: its settings, its lake, and dbt."""
-    return {
-        "settings": dg.ResourceDefinition.hardcoded_resource(settings),
-        "lake": dg.ResourceDefinition.hardcoded_resource(Lake(settings.lake)),
-        "dbt": DbtCliResource(project_dir=dbt_project),
-    }
+@dg.resource(description="The settings of the platform, from RETAIL_* variables.")
+def platform_settings() -> Settings:
+    """The settings."""
+    return get_settings()
 
 
-@dg.definitions
-def resources() -> dg.Definitions:
-    """The resources of the platform that the environment names."""
-    return dg.Definitions(resources=platform_resources(get_settings()), executor=dg.in_process_executor)
+@dg.resource(description="The Delta tables of the platform.")
+def platform_lake() -> Lake:
+    """The lake."""
+    return Lake(get_settings().lake)
+
+
+RESOURCES = {
+    "settings": platform_settings,
+    "lake": platform_lake,
+    "dbt": DbtCliResource(project_dir=dbt_project),
+}

@@ -44,7 +44,7 @@ def run_job(settings: Settings, days: Days, on_step: Callable[[str, str], None])
     """Run every asset for some days.
 
     Args:
-        settings: the platform.
+        settings: the platform, as `get_settings` gives it: assets ask for themselves.
         days: the range.
         on_step: called with (step, "start" | "success" | "failure") as steps go on, from a thread of its own.
 
@@ -53,19 +53,16 @@ def run_job(settings: Settings, days: Days, on_step: Callable[[str, str], None])
     """
     from retail_platform.definitions import defs
     from retail_platform.defs.partitions import range_tags
-    from retail_platform.defs.resources import platform_resources
 
-    definitions = defs()
     run_id, done, started = str(uuid.uuid4()), threading.Event(), time.perf_counter()
     with open_instance(settings) as instance:
         watcher = threading.Thread(target=_watch, args=(instance, run_id, done, on_step), daemon=True)
         watcher.start()
         try:
-            result = definitions.resolve_job_def(JOB).execute_in_process(
+            result = defs.resolve_job_def(JOB).execute_in_process(
                 instance=instance,
                 run_id=run_id,
                 tags=range_tags(days),
-                resources=platform_resources(settings),
                 raise_on_error=False,
             )
         finally:

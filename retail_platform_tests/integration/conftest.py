@@ -1,0 +1,101 @@
+"""Whole runs: platforms of their own on the session's PostgreSQL server, and what their gold holds."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from uuid import uuid4
+
+import dagster as dg
+import polars as pl
+import pytest
+from psycopg import sql
+
+from retail_platform.contracts import GOLD_TABLES
+from retail_platform.lakehouse.days import Days
+from retail_platform.lakehouse.lake import Lake
+from retail_platform.settings import Settings
+from retail_platform.warehouse.connection import Database
+
+AUDIT_COLUMNS = ("created_at", "batch_id")
+LAKE_LAYERS = ("landing", "bronze", "silver", "gold")
+
+Gold = dict[str, pl.DataFrame]
+
+
+@pytest.fixture
+def make_platform(tmp_path: Path, database: Database) -> Iterator[Callable[[str], Settings]]:
+    """Platforms in folders of their own, each with two databases of its own on the session's server."""
+    made: list[str] = []
+
+    def make(name: str) -> Settings:
+        names = [f"{name}_{kind}_{uuid4().hex}" for kind in ("retail", "dagster")]
+        with database.connect(autocommit=True) as connection:
+            for each in names:
+                connection.execute(sql.SQL("create database {}").format(sql.Identifier(each)))
+                made.append(each)
+        urls = [replace(database, dbname=each).url() for each in names]
+        settings = Settings(home=tmp_path / name, database_url=urls[0], dagster_database_url=urls[1])
+        settings.landing.mkdir(parents=True)
+        return settings
+
+    yield make
+    with database.connect(autocommit=True) as connection:
+        for each in made:
+            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(each)))
+
+
+@contextmanager
+def settings_in_environment(settings: Settings) -> Iterator[None]:
+    """Make these the settings of the process, as a child of `retail` has them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RETAIL_HOME", str(settings.home))
+        for name in ("database_url", "dagster_database_url"):
+            if value := getattr(settings, name):
+                patch.setenv(f"RETAIL_{name.upper()}", value)
+        yield
+
+
+def run_lake(settings: Settings, days: Days) -> dg.ExecuteInProcessResult:
+    """Run the assets from landing to gold for some days, in an instance that forgets."""
+    from retail_platform.definitions import defs
+    from retail_platform.defs.partitions import range_tags
+
+    job = defs.resolve_job_def("run_days")
+    keys = [key for key in job.asset_layer.executable_asset_keys if key.path[0] in LAKE_LAYERS]
+    with settings_in_environment(settings), dg.DagsterInstance.ephemeral() as instance:
+        return job.execute_in_process(
+            instance=instance,
+            asset_selection=keys,
+            tags=range_tags(days),
+            raise_on_error=False,
+        )
+
+
+def gold_of(settings: Settings) -> Gold:
+    """The content of every gold table, audit columns aside, in the order of its key."""
+    lake = Lake(settings.lake)
+    return {
+        table.name: lake.scan(table).drop(AUDIT_COLUMNS, strict=False).collect().sort(table.key)
+        for table in GOLD_TABLES
+    }
+
+
+def differences(left: Gold, right: Gold) -> list[str]:
+    """The names of the tables that differ."""
+    return [name for name in left if not left[name].equals(right[name])]
+
+
+def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> Path:
+    """A file with the names of the public data set."""
+    names = ["Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID", "Country"]
+    text = [[None if cell is None else str(cell) for cell in row] for row in rows]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame(text, schema=dict.fromkeys(names, pl.String), orient="row").write_csv(path)
+    return path
+
+
+def whole(days: Sequence[date]) -> Days:
+    """The range from the first to the last of some days."""
+    return Days(min(days), date.fromordinal(max(days).toordinal() + 1))
