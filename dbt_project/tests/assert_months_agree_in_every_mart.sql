@@ -3,12 +3,12 @@ with
 
 days as (
     select
-        date_trunc('month', sale_date)::date as sale_month,
+        {{ month_of('sale_date') }} as sale_month,
         sum(net_revenue) as net_revenue,
         sum(order_count) as order_count,
         sum(line_count) as line_count
     from {{ ref('daily_sales') }}
-    group by date_trunc('month', sale_date)
+    group by {{ month_of('sale_date') }}
 ),
 
 months as (

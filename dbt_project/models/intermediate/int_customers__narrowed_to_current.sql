@@ -4,7 +4,7 @@ customers as (
     select * from {{ ref('stg_warehouse__dim_customer') }}
 ),
 
-current_versions as (
+narrowed as (
     select
         customer_id,
         rfm_segment,
@@ -16,4 +16,4 @@ current_versions as (
         and customer_id is not null
 )
 
-select * from current_versions
+select * from narrowed

@@ -3,7 +3,7 @@ with
 invoices as (
     select
         *,
-        date_trunc('month', sale_date)::date as sale_month
+        {{ month_of('sale_date') }} as sale_month
     from {{ ref('int_invoices__pivoted_by_line_type') }}
 ),
 
@@ -11,7 +11,7 @@ customers as (
     select
         customer_id,
         as_of_date,
-        date_trunc('month', first_order_date)::date as cohort_month
+        {{ month_of('first_order_date') }} as cohort_month
     from {{ ref('customer_lifetime') }}
     where first_order_date is not null
 ),

@@ -3,7 +3,7 @@ with
 invoices as (
     select
         *,
-        date_trunc('month', sale_date)::date as sale_month
+        {{ month_of('sale_date') }} as sale_month
     from {{ ref('int_invoices__pivoted_by_line_type') }}
 ),
 

@@ -13,8 +13,8 @@ newest as (
     select
         min(sale_date) as first_date,
         max(sale_date) as today,
-        date_trunc('month', max(sale_date))::date as month_start,
-        date_trunc('year', max(sale_date))::date as year_start
+        {{ month_of('max(sale_date)') }} as month_start,
+        date_trunc('year', max(sale_date)::timestamp)::date as year_start
     from invoices
     having count(*) > 0
 ),

@@ -3,7 +3,7 @@ with
 invoices as (
     select
         *,
-        date_trunc('month', sale_date)::date as sale_month
+        {{ month_of('sale_date') }} as sale_month
     from {{ ref('int_invoices__pivoted_by_line_type') }}
 ),
 
@@ -26,11 +26,11 @@ summed as (
 
 first_orders as (
     select
-        date_trunc('month', first_order_date)::date as sale_month,
+        {{ month_of('first_order_date') }} as sale_month,
         count(*) as new_customer_count
     from customers
     where first_order_date is not null
-    group by date_trunc('month', first_order_date)
+    group by {{ month_of('first_order_date') }}
 ),
 
 -- By date, not by the row before: a month without a sale has no row.
