@@ -10,11 +10,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import duckdb
+import narwhals as nw
 import polars as pl
 import pytest
 
+from retail_platform.contracts.gold import SEGMENTS
 from retail_platform.sources import proportions
 from retail_platform.sources.sample import COMPLETE_FROM, Span, write_sample
+from retail_platform.transforms.customers import customer_months, score_customers
 
 MEASURES = {
     "lines_per_invoice": "select count(*) / count(distinct invoice) from lines",
@@ -243,6 +246,27 @@ def test_customers_arrive_and_leave(sample: list[Path]) -> None:
     assert min(halves.values()) > 20  # old and gone, old and there, new and gone, new and there
 
 
+def test_every_segment_of_customers_occurs(sample: list[Path]) -> None:
+    price = pl.col("Price").cast(pl.Decimal(18, 4))
+    sold = (
+        latest(read(sample)).filter(price > 0).with_columns(invoiced_at=pl.col("InvoiceDate").str.to_datetime("%F %T"))
+    )
+    lines = sold.select(
+        "invoiced_at",
+        sale_date=pl.col("invoiced_at").dt.date(),
+        sale_month=pl.col("invoiced_at").dt.date().dt.truncate("1mo"),
+        invoice_no="Invoice",
+        customer_id="Customer ID",
+        country="Country",
+        line_type=pl.lit("product"),
+        is_cancelled=pl.col("Invoice").str.starts_with("C"),
+        line_amount=(pl.col("Quantity").cast(pl.Decimal(18, 0)) * price).cast(pl.Decimal(18, 4)),
+    )
+    months = customer_months(nw.from_native(lines.lazy()))
+    scores = score_customers(months, date(2010, 12, 1), date(2010, 12, 1)).collect()
+    assert set(scores["rfm_segment"]) == set(SEGMENTS)
+
+
 def test_progress_is_told_up_to_the_end(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     write_sample(tmp_path, 3_000, on_progress=lambda done, total: told.append((done, total)))
@@ -277,6 +301,9 @@ def test_memory_does_not_grow_with_the_size(tmp_path: Path) -> None:
 import re, sys
 from pathlib import Path
 from retail_platform.sources.sample import write_sample
+from retail_platform.transforms.customers import customer_months, score_customers
+from retail_platform.transforms.customers import customer_months, score_customers
+from retail_platform.contracts.gold import SEGMENTS
 write_sample(Path(sys.argv[1]), int(sys.argv[2]), files="yearly")
 print(int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024)
 """  # not getrusage: its peak includes that of the process this one was forked from
