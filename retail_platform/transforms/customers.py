@@ -27,7 +27,7 @@ WINDOW_MONTHS = 12
 AMOUNTS = ("spent", "net_revenue", "product_revenue")
 SCORES = ("recency_score", "frequency_score", "monetary_score")
 MONEY = nw.Decimal(18, 4)
-GUEST_SINCE = date(1900, 1, 1)
+BEFORE_ALL_SALES = date(1900, 1, 1)
 
 
 def customer_months(lines: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
@@ -100,7 +100,7 @@ def customer_versions(months: nw.LazyFrame[Any], open_month: date) -> nw.LazyFra
     """
     last_close = (open_month - timedelta(days=1)).replace(day=1)
     first = months.filter(nw.col("sale_month") == nw.col("sale_month").min().over("customer_id"))
-    scores = score_customers(months, date.min, last_close)
+    scores = score_customers(months, BEFORE_ALL_SALES, last_close)
     judged = nw.concat([_first_days(first), _closes(months, first, scores, last_close)], how="vertical")
     tracked = carry_forward(judged, ["country", "rfm_segment"], "customer_id")
     compared = with_previous(tracked, ["country", "rfm_segment"], "customer_id")
@@ -276,7 +276,7 @@ def _guest() -> pl.DataFrame:
         "customer_key": UNKNOWN_KEY,
         "customer_segment": "Guest",
         "rfm_segment": NOT_SCORED,
-        "valid_from": GUEST_SINCE,
+        "valid_from": BEFORE_ALL_SALES,
         "is_current": True,
         "version": 1,
     }
