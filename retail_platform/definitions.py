@@ -4,11 +4,12 @@ import dagster as dg
 
 import retail_platform.defs
 from retail_platform.defs.jobs import run_days, run_yesterday_daily
+from retail_platform.defs.landing import landing_files
 from retail_platform.defs.resources import RESOURCES
 from retail_platform.defs.sensors import sales_file_arrival_sensor
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_package_module(retail_platform.defs),
+    assets=[landing_files, *dg.load_assets_from_package_module(retail_platform.defs)],
     jobs=[run_days],
     schedules=[run_yesterday_daily],
     sensors=[sales_file_arrival_sensor],

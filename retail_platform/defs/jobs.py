@@ -4,12 +4,9 @@ from datetime import timedelta
 
 import dagster as dg
 
-from retail_platform.defs.partitions import DAILY
-
 run_days = dg.define_asset_job(
     "run_days",
     selection=dg.AssetSelection.all(),
-    partitions_def=DAILY,
     description="Everything, for a range of days: bronze, silver and facts of those days, and what depends on them.",
     executor_def=dg.in_process_executor,
 )
