@@ -29,7 +29,7 @@ import pyarrow.parquet
 CHUNK = 2**20
 """Bytes (or characters) per read."""
 CSV_BLOCK = 8 * 2**20
-"""Bytes per batch of a CSV file, about 100,000 sales lines; also the longest row."""
+"""Bytes per batch of a CSV file, about 100,000 sales lines."""
 BATCH_ROWS = 100_000
 """Rows per batch of the other formats."""
 MAX_JSON_OBJECT = 16 * CHUNK
@@ -100,7 +100,7 @@ def format_of(name: str) -> str:
     Raises:
         SetAside: no known ending.
     """
-    *_, inner, last = ["", "", *name.lower().split(".")]
+    *_, inner, last = ["", "", *name.lower().split(".")[1:]]
     if last in _BINARY:
         return last
     if last in _TEXT:
@@ -181,7 +181,6 @@ def _reading() -> Iterator[None]:
         RecursionError,
         UnicodeError,
         zipfile.BadZipFile,
-        pl.exceptions.InvalidOperationError,
     ) as error:
         raise _unreadable(str(error)) from error
     except OSError as error:
@@ -295,24 +294,7 @@ def _read_csv(path: Path, codec: str, max_bytes: int) -> Rows:
     encoding = _encoding(path, codec, max_bytes)
     separator, cells = _csv_header(path, codec, encoding)
     names = _names(cells)
-    columns = [str(place) for place in range(len(names))]
-    # A last row of our own: when it does not come back as a row, a quote that never ends has swallowed it.
-    ending = "\n" + separator.join([_END] * len(names)) + "\n"
-    reader = pyarrow.csv.open_csv(
-        _Ended(_open(path, codec), ending.encode("ascii")),
-        # Without threads Arrow knows the number of a bad row; they were no faster for text columns.
-        pyarrow.csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK, column_names=columns, encoding=encoding),
-        pyarrow.csv.ParseOptions(
-            delimiter=separator, newlines_in_values=True, invalid_row_handler=_refuse_ragged_row
-        ),
-        pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(columns, pa.string()),
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=True,
-        ),
-    )
-    return Rows(names, _csv_batches(reader, names))
+    return Rows(names, _csv_batches(path, codec, encoding, separator, names))
 
 
 def _csv_header(path: Path, codec: str, encoding: str) -> tuple[str, list[str]]:
@@ -333,27 +315,57 @@ def no_rows() -> SetAside:
     return SetAside("empty", "the file holds no rows; expected a header and at least one row: send it again")
 
 
-def _refuse_ragged_row(row: pyarrow.csv.InvalidRow) -> str:
-    raise SetAside(
+def _csv_batches(path: Path, codec: str, encoding: str, separator: str, names: list[str]) -> Iterator[pl.DataFrame]:
+    """The data rows: without the header's row at the start and our own at the end."""
+    ragged: list[pyarrow.csv.InvalidRow] = []
+    held: pl.DataFrame | None = None
+    try:
+        for batch in _csv_reader(path, codec, encoding, separator, len(names), ragged):
+            frame = cast(pl.DataFrame, pl.from_arrow(batch.rename_columns(names)))
+            if held is None:
+                frame = frame[1:]
+            else:
+                yield held
+            held = frame
+    except pa.ArrowInvalid as error:
+        raise (_ragged_row(ragged[0]) if ragged else _unreadable(str(error))) from error
+    if held is None or held.is_empty() or held.row(-1) != (_END,) * len(names):
+        raise _unreadable("a quote is opened and never closed")
+    yield held[:-1]
+
+
+def _csv_reader(
+    path: Path, codec: str, encoding: str, separator: str, width: int, ragged: list[pyarrow.csv.InvalidRow]
+) -> pyarrow.csv.CSVStreamingReader:
+    """A reader of text columns named by their place; the row that stops it is put into `ragged`."""
+
+    def stop(row: pyarrow.csv.InvalidRow) -> str:
+        ragged.append(row)
+        return "error"
+
+    columns = [str(place) for place in range(width)]
+    # A last row of our own: when it does not come back as a row, a quote that never ends has swallowed it.
+    ending = "\n" + separator.join([_END] * width) + "\n"
+    return pyarrow.csv.open_csv(
+        _Ended(_open(path, codec), ending.encode("ascii")),
+        # Without threads Arrow knows the number of a bad row; they were no faster for text columns.
+        pyarrow.csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK, column_names=columns, encoding=encoding),
+        pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=stop),
+        pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(columns, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+        ),
+    )
+
+
+def _ragged_row(row: pyarrow.csv.InvalidRow) -> SetAside:
+    return SetAside(
         "ragged_row",
         f"data row {row.number - 1} has {row.actual_columns} fields, the header {row.expected_columns}; expected as "
         f"many: quote the fields that hold the separator. The row begins {row.text[:80]!r}",
     )
-
-
-def _csv_batches(reader: pyarrow.csv.CSVStreamingReader, names: list[str]) -> Iterator[pl.DataFrame]:
-    """The data rows: without the header's row at the start and our own at the end."""
-    held: pl.DataFrame | None = None
-    for batch in reader:
-        frame = cast(pl.DataFrame, pl.from_arrow(batch.rename_columns(names)))
-        if held is None:
-            frame = frame[1:]
-        else:
-            yield held
-        held = frame
-    if held is None or held.is_empty() or held.row(-1) != (_END,) * len(names):
-        raise _unreadable("a quote is opened and never closed")
-    yield held[:-1]
 
 
 # JSON
@@ -466,6 +478,8 @@ def _texts(values: pl.Series) -> pl.Series:
         return values.dt.to_string("%Y-%m-%d %H:%M:%S%.f" + ("%:z" if dtype.time_zone else ""))
     if dtype.is_float():
         return _float_texts(values)
+    if dtype == pl.Binary:
+        return pl.Series(values.name, [value and value.decode() for value in values], pl.String)
     if dtype.is_nested() or isinstance(dtype, pl.Duration):
         return _nested_texts(values)
     return values.cast(pl.String)

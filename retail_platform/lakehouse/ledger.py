@@ -216,7 +216,7 @@ class Ledger:
         """The accepted observations, smallest rank first."""
         identity = pl.coalesce("batch_id", "file_sha256") + "#" + pl.col("sheet_index").cast(pl.String)
         accepted = self.observations.filter(pl.col("status") == "accepted").rename({"sha256": "file_sha256"})
-        return accepted.with_columns(delivery_id=identity).sort(*_RANK, "registered_at")
+        return accepted.with_columns(delivery_id=identity).sort(*_RANK, "delivery_id", "registered_at", "mapping")
 
     @cached_property
     def _parts(self) -> pl.DataFrame:
