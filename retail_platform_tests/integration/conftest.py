@@ -24,8 +24,8 @@ LAKE_LAYERS = ("landing", "bronze", "silver", "gold")
 Gold = dict[str, pl.DataFrame]
 
 
-@pytest.fixture
-def make_platform(tmp_path: Path, database: Database) -> Iterator[Callable[[str], Settings]]:
+@pytest.fixture(scope="module")
+def make_platform(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Iterator[Callable[[str], Settings]]:
     """Platforms in folders of their own, each with two databases of its own on the session's server."""
     made: list[str] = []
 
@@ -36,8 +36,8 @@ def make_platform(tmp_path: Path, database: Database) -> Iterator[Callable[[str]
                 connection.execute(sql.SQL("create database {}").format(sql.Identifier(each)))
                 made.append(each)
         urls = [replace(database, dbname=each).url() for each in names]
-        settings = Settings(home=tmp_path / name, database_url=urls[0], dagster_database_url=urls[1])
-        settings.landing.mkdir(parents=True)
+        settings = Settings(home=tmp_path_factory.mktemp(name), database_url=urls[0], dagster_database_url=urls[1])
+        settings.landing.mkdir()
         return settings
 
     yield make

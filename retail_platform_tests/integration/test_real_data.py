@@ -1,0 +1,219 @@
+"""The real data through the whole platform, as a user runs it, compared with SQL on the raw file."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from retail_platform.contracts import BRONZE_SALES, FACT_SALE, SILVER_REJECTS, SILVER_SALES
+from retail_platform.lakehouse.days import waiting_stretches
+from retail_platform.lakehouse.lake import Lake
+from retail_platform.lakehouse.landing import register_arrivals
+from retail_platform.lakehouse.ledger import Ledger
+from retail_platform.settings import Settings
+from retail_platform.sources.online_retail import split
+from retail_platform.status import days_waiting
+from retail_platform_tests.integration.conftest import Gold, differences, gold_of, run_lake
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif("RETAIL_REAL_DATA" not in os.environ, reason="RETAIL_REAL_DATA names no folder"),
+]
+
+NET_REVENUE = Decimal("19002944.2780")
+REASONS = {"adjustment": 6, "duplicate_line": 11_802, "superseded": 22_345, "test_line": 14, "zero_price": 6_202}
+
+
+@pytest.fixture(scope="module")
+def raw() -> Path:
+    return Path(os.environ["RETAIL_REAL_DATA"], "online_retail_II.parquet")
+
+
+@pytest.fixture(scope="module")
+def sheets(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return split(raw, tmp_path_factory.mktemp("sheets"), by="sheet")
+
+
+@pytest.fixture(scope="module")
+def loaded(make_platform: Callable[[str], Settings], sheets: list[Path]) -> Settings:
+    """Both sheets, landed and run by the command."""
+    settings = make_platform("two")
+    result = retail(settings, "ingest", *map(str, sheets))
+    assert result.returncode == 0, result.stdout + result.stderr
+    return settings
+
+
+@pytest.fixture(scope="module")
+def gold(loaded: Settings) -> Gold:
+    return gold_of(loaded)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    urls = {
+        "RETAIL_DATABASE_URL": str(settings.database_url),
+        "RETAIL_DAGSTER_DATABASE_URL": str(settings.dagster_database_url),
+    }
+    return {**os.environ, "RETAIL_HOME": str(settings.home), **urls}
+
+
+def command(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("retail")), *arguments]
+
+
+def retail(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), env=environment(settings), capture_output=True, text=True)
+
+
+def ask(settings: Settings, query: str) -> list[dict[str, Any]]:
+    result = retail(settings, "sql", query, "--json")
+    assert result.returncode == 0, result.stderr
+    answer: list[dict[str, Any]] = json.loads(result.stdout)
+    return answer
+
+
+@pytest.fixture(scope="module")
+def raw_lines(raw: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The silver lines, made from the raw file by SQL of its own."""
+    with duckdb.connect() as connection:
+        connection.execute(
+            """
+            create table numbered as select row_number() over () - 1 as n, * from read_parquet($file);
+            create table lines as
+            with typed as (
+                select n >= 525461 as second, n, trim(Invoice) as invoice, upper(trim(StockCode)) as code,
+                    regexp_replace(trim(Description), ' +', ' ', 'g') as description, Quantity::integer as quantity,
+                    InvoiceDate::timestamp as at, Price::decimal(18, 4) as price, "Customer ID" as customer, Country as country
+                from numbered
+            ), latest as (
+                select *, bool_or(second) over (partition by invoice, at::date) and not second as is_old from typed
+            ), good as (
+                select * from latest where not is_old and price > 0 and quantity <> 0 and invoice not like 'A%'
+                    and code not like 'TEST%'
+            )
+            select distinct on (second, invoice, code, description, quantity, at, price, customer, country) * from good
+            """.replace("$file", f"'{raw}'")
+        )
+        yield connection
+
+
+def test_rows_and_reasons(loaded: Settings) -> None:
+    lake = Lake(loaded.lake)
+    assert lake.scan(BRONZE_SALES).collect().height == 1_067_371
+    assert lake.scan(SILVER_SALES).collect().height == 1_027_002
+    reasons = lake.scan(SILVER_REJECTS).group_by("reason").len().collect()
+    assert dict(reasons.iter_rows()) == REASONS
+
+
+def test_net_revenue_is_the_same_everywhere(loaded: Settings) -> None:
+    lake = Lake(loaded.lake)
+    assert lake.scan(SILVER_SALES).collect()["line_amount"].sum() == NET_REVENUE
+    assert lake.scan(FACT_SALE).collect()["total_amount"].sum() == NET_REVENUE
+    for query in ("select sum(total_amount) v from gold.fact_sale", "select sum(net_revenue) v from marts.daily_sales"):
+        assert Decimal(ask(loaded, query)[0]["v"]) == NET_REVENUE
+
+
+def test_every_day_equals_sql_on_the_raw_file(loaded: Settings, raw_lines: duckdb.DuckDBPyConnection) -> None:
+    expected = raw_lines.sql(
+        """
+        select at::date::text as day, sum(quantity * price)::decimal(18, 4)::text as revenue, count(*) as lines,
+            count(distinct invoice) filter (where invoice not like 'C%') as orders
+        from lines group by 1 order by 1
+        """
+    ).fetchall()
+    found = ask(
+        loaded, "select sale_date, net_revenue, line_count, order_count from marts.daily_sales order by sale_date"
+    )
+    assert [tuple(row.values()) for row in found] == expected
+
+
+def test_every_country_and_month_equals_sql_on_the_raw_file(
+    loaded: Settings, raw_lines: duckdb.DuckDBPyConnection
+) -> None:
+    expected = raw_lines.sql(
+        """
+        select strftime(at, '%Y-%m-01') as month, sum(quantity * price)::decimal(18, 4)::text as revenue
+        from lines where country = 'EIRE' group by 1 order by 1
+        """
+    ).fetchall()
+    found = ask(
+        loaded,
+        "select sale_month, net_revenue from marts.country_sales where country_code = 'IE' order by sale_month",
+    )
+    assert [(row["sale_month"], row["net_revenue"]) for row in found] == expected
+
+
+def test_products_equal_sql_on_the_raw_file(loaded: Settings, raw_lines: duckdb.DuckDBPyConnection) -> None:
+    expected = raw_lines.sql(
+        """
+        select code, sum(quantity * price)::decimal(18, 4)::text as revenue from lines
+        where regexp_matches(code, '^[0-9]{5}') and code not in ('23444', '22016')
+        group by 1 order by sum(quantity * price) desc, 1 limit 200
+        """
+    ).fetchall()
+    found = ask(
+        loaded,
+        "select stock_code, net_revenue from marts.product_performance order by net_revenue desc, stock_code limit 200",
+    )
+    numbered = [tuple(row.values()) for row in found if row["stock_code"][:5].isdigit()]
+    assert numbered == expected[: len(numbered)]
+    assert len(numbered) > 190
+
+
+def test_the_second_sheet_sent_again_changes_nothing(loaded: Settings, sheets: list[Path], gold: Gold) -> None:
+    again = loaded.landing / "sent_again__20120101T000000Z.csv"
+    again.write_bytes(sheets[1].read_bytes())
+    result = retail(loaded, "ingest", str(again))
+    assert "Nothing to run" in result.stdout
+    assert differences(gold_of(loaded), gold) == []
+
+
+def test_a_file_a_day_in_random_order_gives_the_same_gold(
+    make_platform: Callable[[str], Settings], raw: Path, gold: Gold, tmp_path: Path
+) -> None:
+    settings, shuffled = make_platform("daily"), random.Random(20111209)
+    files = split(raw, tmp_path, by="day")
+    shuffled.shuffle(files)
+    settled: dict[Any, str] = {}
+    for third in range(3):
+        for file in files[third::3]:
+            file.rename(settings.landing / file.name)
+        register_arrivals(settings)
+        wanted = Ledger(settings).fingerprints()
+        stretches = waiting_stretches(wanted, settled, settings.first_day)
+        # A run over the span of all that waits, as the command does.
+        assert run_lake(settings, type(stretches[0])(stretches[0].start, stretches[-1].end)).success
+        settled = wanted
+    assert differences(gold_of(settings), gold) == []
+
+
+def test_killed_at_random_points_and_started_again(
+    make_platform: Callable[[str], Settings], sheets: list[Path], gold: Gold
+) -> None:
+    settings, moments = make_platform("killed"), random.Random(19)
+    began = time.monotonic()
+    for _ in range(4):
+        process = subprocess.Popen(
+            command("ingest", *map(str, sheets)),
+            env=environment(settings),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(moments.uniform(4, 25))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    result = retail(settings, "ingest", *map(str, sheets))
+    assert result.returncode == 0, f"{time.monotonic() - began:.0f} s\n{result.stdout}{result.stderr}"
+    assert days_waiting(settings) == []
+    assert differences(gold_of(settings), gold) == []
+    assert Decimal(ask(settings, "select sum(net_revenue) v from marts.daily_sales")[0]["v"]) == NET_REVENUE
