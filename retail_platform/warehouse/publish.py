@@ -59,13 +59,14 @@ class PublishResult:
 
 
 def publish_marts(
-    connection: psycopg.Connection, *, fingerprints: Mapping[date, str], built: Mapping[date, int], run_id: str
+    connection: psycopg.Connection, *, fingerprints: Mapping[date | None, str], built: Mapping[date, int], run_id: str
 ) -> PublishResult:
     """Make every table of `marts` equal to its build, in one transaction: a reader sees all of before or all of after.
 
     Args:
         connection: without an open transaction; the warehouse is prepared (`prepare_warehouse`).
-        fingerprints: day -> fingerprint of the content that the marts show now, for the record.
+        fingerprints: day -> fingerprint of the content that the marts show now, for the record; None stands for the rows
+            without a usable day.
         built: what `pending_days` said before the build began; those days stop being pending, unless loaded since.
         run_id: the run that asks, for the record.
 
@@ -93,8 +94,8 @@ def publish_marts(
     return PublishResult(version, changes, tuple(sorted(created)), tuple(sorted(published.keys() - builds.keys())))
 
 
-def loaded_fingerprints(connection: psycopg.Connection) -> dict[date, str]:
-    """Day -> fingerprint of its content as the published marts show it."""
+def loaded_fingerprints(connection: psycopg.Connection) -> dict[date | None, str]:
+    """Day, or None -> fingerprint of its content as the published marts show it."""
     with connection.transaction():
         return dict(connection.execute("select sale_date, fingerprint from platform.loaded_day").fetchall())
 
@@ -171,7 +172,9 @@ def _publish_mart(connection: psycopg.Connection, name: str, build: Mart) -> Cha
     return difference.change
 
 
-def _record_days(connection: psycopg.Connection, fingerprints: Mapping[date, str], built: Mapping[date, int]) -> None:
+def _record_days(
+    connection: psycopg.Connection, fingerprints: Mapping[date | None, str], built: Mapping[date, int]
+) -> None:
     connection.execute(
         "insert into platform.loaded_day select * from unnest(%s::date[], %s::text[])"
         " on conflict (sale_date) do update set fingerprint = excluded.fingerprint",

@@ -50,10 +50,11 @@ create table if not exists platform.pending_day (
 );
 comment on table platform.pending_day is 'Days loaded since marts with them were published, and the last load of each.';
 create table if not exists platform.loaded_day (
-    sale_date date primary key,
+    sale_date date unique nulls not distinct,
     fingerprint text not null
 );
-comment on table platform.loaded_day is 'Fingerprint of each day as the published marts show it.';
+comment on table platform.loaded_day is
+    'Fingerprint of each day as the published marts show it; the row without a day is of the rows without a usable day.';
 create table if not exists platform.publication (
     version bigint primary key,
     published_at timestamptz not null default now(),

@@ -151,6 +151,7 @@ def test_published_days_get_their_fingerprint_and_are_pending_no_more_unless_loa
     built = pending_days(marts)
     marts.execute("update platform.pending_day set load_id = 2 where sale_date = %s", [second])
     publish(marts, fingerprints={first: "f1", second: "f2"}, built=built)
-    publish(marts, fingerprints={first: "f3"})
+    publish(marts, fingerprints={first: "f3", None: "n1"})
+    publish(marts, fingerprints={None: "n2"})
     assert pending_days(marts) == {second: 2}
-    assert loaded_fingerprints(marts) == {first: "f3", second: "f2"}
+    assert loaded_fingerprints(marts) == {first: "f3", second: "f2", None: "n2"}
