@@ -65,7 +65,7 @@ def publish_marts(
 
     Args:
         connection: without an open transaction; the warehouse is prepared (`prepare_warehouse`).
-        fingerprints: day -> fingerprint of the content that the marts show now, for the record; None stands for the rows
+        fingerprints: day -> fingerprint of the content that the marts show now, for the record; None stands for rows
             without a usable day.
         built: what `pending_days` said before the build began; those days stop being pending, unless loaded since.
         run_id: the run that asks, for the record.

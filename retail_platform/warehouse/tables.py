@@ -54,7 +54,7 @@ create table if not exists platform.loaded_day (
     fingerprint text not null
 );
 comment on table platform.loaded_day is
-    'Fingerprint of each day as the published marts show it; the row without a day is of the rows without a usable day.';
+    'Fingerprint of each day as the published marts show it; the row without a day is of rows without a usable day.';
 create table if not exists platform.publication (
     version bigint primary key,
     published_at timestamptz not null default now(),
