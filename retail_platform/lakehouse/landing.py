@@ -6,9 +6,11 @@ whole or not at all and are harmless without the ledger's row, which is written 
 """
 
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +28,8 @@ TEMPORARY_ENDINGS = (".part", ".tmp", ".crdownload", "~")
 """Endings that senders give to files that are not whole yet."""
 HIDDEN_BEGINNINGS = (".", "~$")
 """Beginnings of hidden files, and of Excel's locks."""
+WORKERS = 3
+"""Files taken at once: small ones wait for the disk more than they work, and a workbook of two years takes 1.5 GiB."""
 COMMIT_SECONDS = 5.0
 """Seconds of work between commits: what a kill makes us do again."""
 STALE_SECONDS = 24 * 3600.0
@@ -70,7 +74,7 @@ def register_arrivals(
 
     Args:
         settings: the platform.
-        on_file: called before each file, with its path, its number from 1 and how many new files there are.
+        on_file: called before each file, in a thread, with its path, its number from 1 and the number of new files.
         time_budget: seconds after which no further file is begun; None takes all.
 
     Returns:
@@ -80,19 +84,22 @@ def register_arrivals(
         ExceptionGroup: the program failed on these files; they are not registered, all others are.
         StageError: a changed mapping no longer reads what was accepted with it.
     """
-    began = time.monotonic()
+    deadline = math.inf if time_budget is None else time.monotonic() + time_budget
     _remove_stale(settings)
     ledger = Ledger(settings)
     ledger.append([_parse_again(settings, ledger, outdated) for outdated in ledger.outdated()])
     arrivals, log, failures = new_arrivals(settings, ledger), _Log(ledger), list[Exception]()
-    for number, arrival in enumerate(arrivals, 1):
-        if time_budget is not None and time.monotonic() - began > time_budget:
-            log.done.remaining = len(arrivals) - number + 1
-            break
+
+    def observe(number: int, arrival: Arrival) -> list[Observation] | None:
+        if time.monotonic() > deadline:
+            return None
         if on_file:
             on_file(arrival.path, number, len(arrivals))
+        return _observe(settings, ledger, arrival)
+
+    for arrival, observed in _in_threads(observe, arrivals):
         try:
-            log.add(_observe(settings, ledger, arrival))
+            log.add(observed.result())
         except Exception as error:  # raised below: a fault of ours is no verdict on a file, and stops no other one
             error.add_note(f"while registering {arrival.path}")
             failures.append(error)
@@ -100,6 +107,18 @@ def register_arrivals(
     if failures:
         raise ExceptionGroup("these files could not be registered by a fault of the program", failures)
     return log.done
+
+
+def _in_threads(
+    observe: Callable[[int, Arrival], list[Observation] | None], arrivals: Sequence[Arrival]
+) -> Iterator[tuple[Arrival, Future[list[Observation] | None]]]:
+    """Begin on the arrivals in order, a few at a time; each with what comes of it, in order."""
+    pool = ThreadPoolExecutor(WORKERS)
+    try:
+        futures = [pool.submit(observe, number, arrival) for number, arrival in enumerate(arrivals, 1)]
+        yield from zip(arrivals, futures, strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def new_arrivals(settings: Settings, ledger: Ledger) -> list[Arrival]:
@@ -116,8 +135,11 @@ class _Log:
         self.done = Registration()
         self._ledger, self._pending, self._committed = ledger, list[Observation](), time.monotonic()
 
-    def add(self, observations: Sequence[Observation]) -> None:
-        """Take the observations of one file; none when it is gone."""
+    def add(self, observations: Sequence[Observation] | None) -> None:
+        """Take the observations of one file: empty when it is gone, None when there was no time for it."""
+        if observations is None:
+            self.done.remaining += 1
+            return
         if any(each.status == "accepted" for each in observations):
             self.done.accepted += 1
         elif observations:
