@@ -8,6 +8,7 @@ LINES ?= 100000
 .PHONY: setup demo test dev lint lock
 
 setup: .venv/ready dbt_project/target/manifest.json
+	@$(BIN)/retail setup
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

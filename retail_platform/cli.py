@@ -6,10 +6,10 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from rich.console import Console
@@ -22,11 +22,21 @@ from retail_platform.settings import CHECKOUT, Settings, get_settings
 if TYPE_CHECKING:
     from retail_platform.instance.runs import RunOutcome
 
-console = Console()
+console = Console(file=sys.stdout)
+Files = Literal["daily", "monthly", "yearly"]
 DAY = click.DateTime(formats=["%Y-%m-%d"])
 UI_PORT = 3000
-STEPS = 11
+STEPS = 12
 """Steps of the job run_days."""
+
+
+ENVIRONMENT_FILE = """\
+RETAIL_HOME=${{RETAIL_HOME:-{home}}}
+DAGSTER_HOME=${{RETAIL_HOME}}/dagster
+DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS=600
+PATH={programs}:${{PATH}}
+"""
+"""What Dagster's own commands need; they let this file override what is exported, hence the `:-`."""
 
 
 @click.group()
@@ -103,13 +113,22 @@ def status() -> None:
 
 
 @main.command()
+def setup() -> None:
+    """Make the home folder, and a .env with which plain `dagster dev` finds it."""
+    settings = _prepared(start=False)
+    path = CHECKOUT / ".env"
+    if not path.exists():
+        path.write_text(ENVIRONMENT_FILE.format(home=settings.home, programs=Path(sys.executable).parent))
+
+
+@main.command()
 @click.option("--port", default=UI_PORT, show_default=True, help="Port of the UI, on this machine only.")
 def dev(port: int) -> None:
     """Open Dagster's UI with sensors and schedules on the embedded services."""
     _prepared()
     arguments = ["dagster", "dev", "-w", str(CHECKOUT / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port)]
     console.print(f"Dagster's UI: http://127.0.0.1:{port}   Landing folder: {get_settings().landing}")
-    os.chdir(CHECKOUT)
+    os.chdir(get_settings().dagster_home)
     os.execvp(arguments[0], arguments)
 
 
@@ -130,16 +149,17 @@ def rebuild() -> None:
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--lines", default=100_000, show_default=True, help="Sales lines, from 1,000.")
 @click.option("--seed", default=1, show_default=True, help="Another seed gives another shop.")
-def sample(folder: Path, lines: int, seed: int) -> None:
+@click.option("--files", type=click.Choice(["daily", "monthly", "yearly"]), default="monthly", show_default=True)
+def sample(folder: Path, lines: int, seed: int, files: Files) -> None:
     """Write a generated sample of sales files into FOLDER."""
-    _write_sample(folder, lines, seed)
+    _write_sample(folder, lines, seed, files)
 
 
 @main.command()
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--by", type=click.Choice(["sheet", "day"]), default="sheet", show_default=True)
-def split(source: Path, folder: Path, by: str) -> None:
+def split(source: Path, folder: Path, by: Literal["sheet", "day"]) -> None:
     """Split the Online Retail II Parquet file into one file per sheet, or per day and sheet."""
     from retail_platform.sources.online_retail import split as split_files
 
@@ -150,11 +170,18 @@ def split(source: Path, folder: Path, by: str) -> None:
 @main.command()
 @click.argument("dataset", type=click.Choice(["online-retail-ii"]))
 @click.option("--into", "folder", default=Path("."), type=click.Path(file_okay=False, path_type=Path))
-def fetch(dataset: str, folder: Path) -> None:
+@click.option("--url", default=None, help="Another address of the same file.")
+def fetch(dataset: str, folder: Path, url: str | None) -> None:
     """Download a public data set and check it by its known figures."""
+    from retail_platform.sources.online_retail import URL, DownloadError, WrongContentError
     from retail_platform.sources.online_retail import fetch as fetch_workbook
 
-    console.print(str(fetch_workbook(folder)))
+    try:
+        with _progress(f"Fetching {dataset}") as advance:
+            workbook = fetch_workbook(folder, url=url or URL, on_progress=advance)
+    except (DownloadError, WrongContentError) as error:
+        raise click.ClickException(str(error)) from error
+    console.print(str(workbook))
 
 
 @main.command()
@@ -198,12 +225,12 @@ def _prepared(start: bool = True) -> Settings:
     return settings
 
 
-def _write_sample(folder: Path, lines: int, seed: int = 1) -> None:
+def _write_sample(folder: Path, lines: int, seed: int = 1, files: Files = "monthly") -> None:
     from retail_platform.sources.sample import write_sample
 
     with _progress("Writing the sample") as advance:
-        files = write_sample(folder, lines, seed=seed, on_progress=advance)
-    console.print(f"{len(files)} files in {folder}")
+        written = write_sample(folder, lines, seed=seed, files=files, on_progress=advance)
+    console.print(f"{len(written)} files in {folder}")
 
 
 def _register_and_run(settings: Settings) -> None:
@@ -211,8 +238,8 @@ def _register_and_run(settings: Settings) -> None:
     from retail_platform.lakehouse.landing import register_arrivals
     from retail_platform.status import days_waiting
 
-    with console.status("Registering files"):
-        registration = register_arrivals(settings)
+    with _progress("Registering files") as advance:
+        registration = register_arrivals(settings, on_file=lambda _, number, total: advance(number - 1, total))
     console.print(f"{registration.accepted} files accepted, {registration.set_aside} set aside")
     waiting = days_waiting(settings)
     if not waiting:
@@ -224,6 +251,7 @@ def _register_and_run(settings: Settings) -> None:
 def _run(settings: Settings, days: Days) -> "RunOutcome":
     from retail_platform.instance.runs import run_job
 
+    log = settings.home / "run.log"
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -237,7 +265,9 @@ def _run(settings: Settings, days: Days) -> "RunOutcome":
         def on_step(step: str, event: str) -> None:
             progress.update(task, advance=int(event == "success"), description=f"{step}: {event}")
 
-        return run_job(settings, days, on_step)
+        # Dagster and dbt talk on both streams; what they say is in the run's log, which the UI shows.
+        with log.open("a") as quiet, redirect_stdout(quiet), redirect_stderr(quiet):
+            return run_job(settings, days, on_step)
 
 
 def _report(settings: Settings, outcome: "RunOutcome") -> None:
@@ -273,6 +303,7 @@ def _table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[An
 @contextmanager
 def _progress(description: str) -> Iterator[Any]:
     """A bar whose callback takes (done, total)."""
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()) as progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task(description, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -3,12 +3,27 @@
 from retail_platform.contracts.base import Contract, Table
 from retail_platform.contracts.bronze import BRONZE_DAYS, BRONZE_SALES
 from retail_platform.contracts.gold import DIM_COUNTRY, DIM_CUSTOMER, DIM_DATE, DIM_INVOICE, DIM_PRODUCT, FACT_SALE
-from retail_platform.contracts.silver import CUSTOMER_MONTHS, PRODUCT_MONTHS, SILVER_REJECTS, SILVER_SALES
+from retail_platform.contracts.silver import (
+    CUSTOMER_MONTHS,
+    PRODUCT_MONTHS,
+    SILVER_DAYS,
+    SILVER_REJECTS,
+    SILVER_SALES,
+)
 
 GOLD_TABLES: tuple[Table, ...] = (DIM_DATE, DIM_COUNTRY, DIM_PRODUCT, DIM_CUSTOMER, DIM_INVOICE, FACT_SALE)
 """The star schema, referenced tables before the tables that reference them."""
 
-TABLES: tuple[Table, ...] = (BRONZE_SALES, BRONZE_DAYS, SILVER_SALES, SILVER_REJECTS, PRODUCT_MONTHS, CUSTOMER_MONTHS, *GOLD_TABLES)
+TABLES: tuple[Table, ...] = (
+    BRONZE_SALES,
+    BRONZE_DAYS,
+    SILVER_SALES,
+    SILVER_REJECTS,
+    SILVER_DAYS,
+    PRODUCT_MONTHS,
+    CUSTOMER_MONTHS,
+    *GOLD_TABLES,
+)
 """Every table of the lake."""
 
 __all__ = [
@@ -23,6 +38,7 @@ __all__ = [
     "FACT_SALE",
     "GOLD_TABLES",
     "PRODUCT_MONTHS",
+    "SILVER_DAYS",
     "SILVER_REJECTS",
     "SILVER_SALES",
     "TABLES",

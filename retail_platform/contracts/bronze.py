@@ -13,9 +13,7 @@ class BronzeSales(Contract):
     Partition: sale_month on disk; sale_date is null where the row has no usable day.
     """
 
-    sale_month: pl.Date = pa.Field(
-        nullable=True, description="First day of the month of sale_date; null without a day."
-    )
+    sale_month: pl.Date = pa.Field(nullable=True, description="First day of the month of sale_date; or null.")
     sale_date: pl.Date = pa.Field(
         nullable=True, description="Day of the sale, by the mapping's date formats; null if unusable."
     )
@@ -56,7 +54,7 @@ class BronzeDays(Contract):
     A day whose fingerprint in the ledger is another one has to be run again.
     """
 
-    sale_month: pl.Date = pa.Field(nullable=True, description="First day of the month of sale_date; null without a day.")
+    sale_month: pl.Date = pa.Field(nullable=True, description="First day of the month of sale_date; or null.")
     sale_date: pl.Date = pa.Field(nullable=True, description="Day of the sale; null for rows without a usable day.")
     rows: pl.Int64 = pa.Field(ge=1, description="Delivered rows of the day.")
     fingerprint: pl.String = pa.Field(description="Hash over the ranked deliveries that hold the day.")

@@ -71,17 +71,21 @@ class DimCountry(Contract):
     country_name: pl.String = pa.Field(description="English short name.")
     region: pl.String = pa.Field(nullable=True, description="Sub-region, UN M49.")
     continent: pl.String = pa.Field(nullable=True, description="Continent.")
-    currency_code: pl.String = pa.Field(nullable=True, description="ISO 4217 code of the currency in use (year in docs/reference-data.md).")
+    currency_code: pl.String = pa.Field(nullable=True, description="ISO 4217 code of the currency in use.")
     gdp_per_capita: Money = pa.Field(
         nullable=True, description="Gross domestic product per head, US dollars of the source's year."
     )
     population: pl.Int64 = pa.Field(nullable=True, description="Inhabitants.")
     timezone: pl.String = pa.Field(nullable=True, description="IANA time zone of the capital.")
     latitude: pl.Float64 = pa.Field(
-        nullable=True, in_range={"min_value": -90, "max_value": 90}, description="Latitude of the capital, degrees north."
+        nullable=True,
+        in_range={"min_value": -90, "max_value": 90},
+        description="Latitude of its capital, degrees north.",
     )
     longitude: pl.Float64 = pa.Field(
-        nullable=True, in_range={"min_value": -180, "max_value": 180}, description="Longitude of the capital, degrees east."
+        nullable=True,
+        in_range={"min_value": -180, "max_value": 180},
+        description="Longitude of the capital, degrees east.",
     )
     is_eu_member: pl.Boolean = pa.Field(
         nullable=True, description="Whether a member of the European Union (year in docs/reference-data.md)."

@@ -73,9 +73,7 @@ class SilverRejects(Contract):
     Partition: sale_month on disk; null for rows without a usable day.
     """
 
-    sale_month: pl.Date = pa.Field(
-        nullable=True, description="First day of the month of sale_date; null without a day."
-    )
+    sale_month: pl.Date = pa.Field(nullable=True, description="First day of the month of sale_date; or null.")
     sale_date: pl.Date = pa.Field(nullable=True, description="Day of the sale; null if unusable.")
     reason: pl.String = pa.Field(
         isin=REJECT_REASONS, description="Why the row is left out: the first reason that applies."
@@ -95,6 +93,29 @@ class SilverRejects(Contract):
     source_sheet: pl.String = pa.Field(nullable=True, description="Sheet of the workbook; null for other formats.")
     source_row: pl.Int64 = pa.Field(ge=1, description="Number of the data row in the file or sheet, from 1.")
     ingested_at: Instant = pa.Field(description="When the delivery was first registered, UTC.")
+
+
+class SilverDays(Contract):
+    """One row per day: which state of bronze the lines and rejects of silver were made from.
+
+    Grain: sale_date (null: the rows without a usable day).  Source: bronze/days.
+    Published with the marts; a day whose fingerprint in the ledger is another one has to be run again.
+    """
+
+    sale_month: pl.Date = pa.Field(nullable=True, description="First day of the month of sale_date; or null.")
+    sale_date: pl.Date = pa.Field(nullable=True, description="Day of the sale; null for rows without a usable day.")
+    rows: pl.Int64 = pa.Field(ge=1, description="Delivered rows of the day.")
+    fingerprint: pl.String = pa.Field(description="Hash over the ranked deliveries that hold the day.")
+
+
+SILVER_DAYS = Table(
+    "silver",
+    "days",
+    SilverDays,
+    key=("sale_date",),
+    day="sale_date",
+    month="sale_month",
+)
 
 
 SILVER_REJECTS = Table(

@@ -36,20 +36,18 @@ def bronze(
     """Write the delivered rows of the run's days, and every row without a usable day."""
     days, ledger = days_of_run(context), Ledger(settings)
     states = ledger.day_states().filter(pl.col("sale_date").is_null() | pl.col("sale_date").is_between(*days, "left"))
-    rows, undated = pl.collect_all([bronze_rows(settings, ledger, *days), undated_rows(settings, ledger)])
-    yield from require(SALES, [f(BRONZE_SALES, pl.concat([rows, undated])) for f in (contract_holds, keys_are_unique)])
+    rows = pl.concat([bronze_rows(settings, ledger, *days), undated_rows(settings, ledger)]).collect()
+    yield from require(SALES, [contract_holds(BRONZE_SALES, rows), keys_are_unique(BRONZE_SALES, rows)])
     # A day without a sale is nothing odd in a backfill; it is when the morning's run looks for yesterday.
     severity = (
         dg.AssetCheckSeverity.ERROR if "dagster/schedule_name" in context.run.tags else dg.AssetCheckSeverity.WARN
     )
     yield result_of(every_day_has_rows(days, rows), SALES, severity)
 
-    version = lake.replace_days(BRONZE_SALES, rows, [days])
-    lake.replace_undated(BRONZE_SALES, undated)
-    lake.replace_days(BRONZE_DAYS, states.drop_nulls("sale_date"), [days])
-    states_version = lake.replace_undated(BRONZE_DAYS, states.filter(pl.col("sale_date").is_null()))
+    version = lake.replace_days_and_undated(BRONZE_SALES, rows, days)
+    states_version = lake.replace_days_and_undated(BRONZE_DAYS, states, days)
     report_days(context, BRONZE_SALES, rows)
-    yield written(lake, BRONZE_SALES, rows, version, rows_without_day=undated.height)
+    yield written(lake, BRONZE_SALES, rows, version, rows_without_day=rows["sale_date"].null_count())
     yield written(lake, BRONZE_DAYS, states, states_version)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import dagster as dg
@@ -203,7 +204,7 @@ def _findings(lake: Lake, lines: pl.DataFrame, facts: pl.DataFrame) -> list[Find
         "invoice_key": lake.scan_months(DIM_INVOICE, months),
     }
     keys = {column: source.select(column).collect().to_series() for column, source in sources.items()}
-    totals = {"silver": lines["line_amount"].sum(), "facts": facts["total_amount"].sum()}
+    totals = {"silver": Decimal(lines["line_amount"].sum()), "facts": Decimal(facts["total_amount"].sum())}
     return [
         contract_holds(FACT_SALE, facts),
         keys_are_unique(FACT_SALE, facts),

@@ -1,15 +1,15 @@
 """Marts: dbt builds and tests them beside the published ones; when every test passed they are published."""
 
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date
 from typing import Any
 
 import dagster as dg
 import polars as pl
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 
-from retail_platform.contracts import BRONZE_DAYS, FACT_SALE, SILVER_SALES
+from retail_platform.contracts import FACT_SALE, SILVER_DAYS, SILVER_SALES
 from retail_platform.defs.layers import LAKE_POOL, OWNERS, TRANSIENT_FAULTS, asset_key
 from retail_platform.defs.reports import check_specs, require
 from retail_platform.lakehouse.days import ONE_DAY
@@ -17,7 +17,7 @@ from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import CHECKOUT, Settings
 from retail_platform.transforms.quality import totals_match
 from retail_platform.warehouse.load import pending_days
-from retail_platform.warehouse.publish import publish_marts
+from retail_platform.warehouse.publish import built_days, publish_marts, record_build
 from retail_platform.warehouse.server import warehouse_database
 from retail_platform.warehouse.totals import revenue_totals
 
@@ -59,12 +59,17 @@ def dbt_marts(
     database = warehouse_database(settings)
     with database.connect() as connection:
         days = pending_days(connection)
-    # dbt's profile reads the address of the warehouse from the environment.
-    os.environ.update(database.environment())
-    build = ["build", "--exclude-resource-type", "unit_test"]
-    if days:
-        build += ["--vars", json.dumps({"from_date": str(min(days)), "to_date": str(max(days) + ONE_DAY)})]
-    yield from dbt.cli(build, context=context).stream()
+    # dbt reads the address of the warehouse and the days from the environment: changed --vars would cost a full parse.
+    os.environ.update(database.environment() | _range_environment(days))
+    yield from dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context).stream()
+    with database.connect() as connection:
+        record_build(connection, days)
+
+
+def _range_environment(days: Collection[date]) -> dict[str, str]:
+    """The days that day-keyed models replace; without any, empty values ask for all."""
+    first, end = (str(min(days)), str(max(days) + ONE_DAY)) if days else ("", "")
+    return {"RETAIL_DBT_FROM_DATE": first, "RETAIL_DBT_TO_DATE": end}
 
 
 @dg.multi_asset(
@@ -95,8 +100,8 @@ def publication(
             **revenue_totals(connection),
         }
         yield from require(PUBLICATION, [totals_match(totals)])
-        days = pending_days(connection)
-        states = lake.scan(BRONZE_DAYS).filter(pl.col("sale_date").is_null() | pl.col("sale_date").is_in(list(days)))
+        days = built_days(connection)
+        states = lake.scan(SILVER_DAYS).filter(pl.col("sale_date").is_null() | pl.col("sale_date").is_in(list(days)))
         fingerprints = dict(states.select("sale_date", "fingerprint").collect().iter_rows())
         result = publish_marts(connection, fingerprints=fingerprints, built=days, run_id=context.run_id)
     yield dg.MaterializeResult(

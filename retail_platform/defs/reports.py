@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import polars as pl
 
 from retail_platform.contracts import Table
@@ -104,7 +105,9 @@ def daily_revenue_plot(days: Sequence[date], amounts: Sequence[float], title: st
 
     figure = Figure(figsize=(9, 3), dpi=80, layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(list(days), list(amounts), linewidth=0.8, marker="." if len(days) < 60 else None)
+    axes.plot(
+        np.array(days, dtype="datetime64[D]"), np.array(amounts), linewidth=0.8, marker="." if len(days) < 60 else None
+    )
     axes.set_title(title)
     axes.grid(alpha=0.3)
     image = io.BytesIO()

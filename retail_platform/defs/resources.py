@@ -1,11 +1,19 @@
 """What assets work with. Each is made when a run starts, from the settings of that moment."""
 
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import dagster as dg
 from dagster_dbt import DbtCliResource
 
 from retail_platform.defs.marts import dbt_project
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import Settings, get_settings
+from retail_platform.warehouse.server import warehouse_database
+
+LAKE_LOCK = 6_170_001
+"""Number of the advisory lock that the run which writes the lake holds."""
 
 
 @dg.resource(description="The settings of the platform, from RETAIL_* variables.")
@@ -14,14 +22,23 @@ def platform_settings() -> Settings:
     return get_settings()
 
 
-@dg.resource(description="The Delta tables of the platform.")
-def platform_lake() -> Lake:
-    """The lake."""
-    return Lake(get_settings().lake)
+@dg.resource(description="The Delta tables of the platform; one run at a time has them.")
+def platform_lake() -> Iterator[Lake]:
+    """The lake, when no other run is writing it.
+
+    The pool of dagster.yaml keeps queued runs apart; this also keeps apart those that `retail` runs in its own process.
+    """
+    settings = get_settings()
+    with warehouse_database(settings).connect(autocommit=True) as connection:
+        locked = connection.execute("select pg_try_advisory_lock(%s)", [LAKE_LOCK]).fetchone()
+        if locked == (False,):
+            dg.get_dagster_logger().info("Another run is writing the lake; this one waits for its end.")
+            connection.execute("select pg_advisory_lock(%s)", [LAKE_LOCK])
+        yield Lake(settings.lake)
 
 
 RESOURCES = {
     "settings": platform_settings,
     "lake": platform_lake,
-    "dbt": DbtCliResource(project_dir=dbt_project),
+    "dbt": DbtCliResource(project_dir=dbt_project, dbt_executable=str(Path(sys.executable).with_name("dbt"))),
 }

@@ -8,9 +8,11 @@ import narwhals as nw
 import polars as pl
 
 from retail_platform.contracts import (
+    BRONZE_DAYS,
     BRONZE_SALES,
     CUSTOMER_MONTHS,
     PRODUCT_MONTHS,
+    SILVER_DAYS,
     SILVER_REJECTS,
     SILVER_SALES,
 )
@@ -49,6 +51,7 @@ SALES, REJECTS = key_of(SILVER_SALES), key_of(SILVER_REJECTS)
     specs=[
         table_spec(SILVER_SALES, key_of(BRONZE_SALES), daily=True),
         table_spec(SILVER_REJECTS, key_of(BRONZE_SALES), daily=True),
+        table_spec(SILVER_DAYS, key_of(BRONZE_DAYS), daily=True),
     ],
     check_specs=[
         *check_specs(SALES, *BLOCKING, "rows_match_bronze"),
@@ -63,20 +66,21 @@ def silver(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
     """Type and judge the rows of the run's days, and every row without a usable day."""
     days = days_of_run(context)
+    states = pl.concat([lake.scan(BRONZE_DAYS, days), lake.scan_undated(BRONZE_DAYS)]).collect()
     rows, lines, rejects = _judged(settings, lake, days)
     yield from require(SALES, [contract_holds(SILVER_SALES, lines), keys_are_unique(SILVER_SALES, lines)])
     yield from require(REJECTS, [contract_holds(SILVER_REJECTS, rejects), keys_are_unique(SILVER_REJECTS, rejects)])
     yield from require(SALES, [rows_match_bronze(rows, lines, rejects)])
     yield result_of(redeliveries_empty_no_invoice(lines, rejects), SALES, dg.AssetCheckSeverity.WARN)
 
-    has_day = pl.col("sale_date").is_not_null()
-    lake.replace_days(SILVER_REJECTS, rejects.filter(has_day), [days])
-    rejects_version = lake.replace_undated(SILVER_REJECTS, rejects.filter(~has_day))
+    rejects_version = lake.replace_days_and_undated(SILVER_REJECTS, rejects, days)
     version = lake.replace_days(SILVER_SALES, lines, [days])
+    states_version = lake.replace_days_and_undated(SILVER_DAYS, states, days)
     report_days(context, SILVER_SALES, lines)
     _plot_revenue(context, lines)
     yield written(lake, SILVER_SALES, lines, version, net_revenue=str(lines["line_amount"].sum()))
     yield written(lake, SILVER_REJECTS, rejects, rejects_version, by_reason=_by_reason(rejects))
+    yield written(lake, SILVER_DAYS, states, states_version)
 
 
 def _judged(settings: Settings, lake: Lake, days: Days) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:

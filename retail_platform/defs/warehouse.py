@@ -80,7 +80,7 @@ def _days_to_load(lake: Lake, consumed: dict[str, int], loaded: tuple[date, date
 
 def _loaded(table: Table, result: LoadResult, days: int) -> dg.MaterializeResult[Any]:
     change = result.changes[table.name]
-    metadata = {
+    metadata: dict[str, Any] = {
         "inserted": change.inserted,
         "updated": change.updated,
         "deleted": change.deleted,

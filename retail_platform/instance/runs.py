@@ -89,13 +89,13 @@ def _watch(
 
 def _outcome(instance: dg.DagsterInstance, run_id: str, success: bool, seconds: float) -> RunOutcome:
     stats = instance.get_run_step_stats(run_id)
-    ended = [step for step in stats if step.start_time and step.end_time]
+    ended = sorted((s.end_time, s.start_time, s.step_key) for s in stats if s.start_time and s.end_time)
     failed = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
     events = [record.event_log_entry.get_dagster_event() for record in failed]
     return RunOutcome(
         run_id=run_id,
         success=success,
         seconds=seconds,
-        steps={s.step_key: s.end_time - s.start_time for s in sorted(ended, key=lambda step: step.end_time)},
+        steps={step: end - start for end, start, step in ended},
         failures={str(e.step_key): e.step_failure_data.error_display_string for e in events},
     )

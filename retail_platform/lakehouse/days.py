@@ -1,4 +1,4 @@
-"""Day ranges: half-open (start, end), as Dagster's partition windows are. Delta predicates and runs are made of them."""
+"""Day ranges: half-open (start, end), as Dagster's partition windows are. Delta predicates and runs use them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta

@@ -96,9 +96,12 @@ class Lake:
         predicate = f"{_month(table)} IN ({listed})" if months else "false"
         return self._overwrite(table, frame, predicate, consumed, [Days(m, next_month(m)) for m in months])
 
-    def replace_undated(self, table: Table, frame: pl.DataFrame) -> int:
-        """Replace the rows without a day by the frame's, in one commit."""
-        return self._overwrite(table, frame, f"{_month(table)} IS NULL", None, [])
+    def replace_days_and_undated(self, table: Table, frame: pl.DataFrame, days: Days) -> int:
+        """Replace the rows of a day range and all rows without a day by the frame's, in one commit.
+
+        Rows without a day belong to no range; what concerns them travels with every run.
+        """
+        return self._overwrite(table, frame, f"{_month(table)} IS NULL OR {_days_sql(table, [days])}", None, [days])
 
     def replace(self, table: Table, frame: pl.DataFrame, changed: Sequence[Days] = ()) -> int:
         """Replace the whole table, in one commit; no commit when it already holds the same rows in the same order.

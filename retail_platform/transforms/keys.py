@@ -45,5 +45,6 @@ def _digests(frame: pl.DataFrame, parts: Sequence[str], sql: str, name: str) -> 
     prefixed = (f"coalesce(octet_length(encode(p{i})) || ':' || p{i}, '-')" for i in range(len(parts)))
     with duckdb.connect() as connection:
         connection.register("source", source.to_arrow())
-        query = f"select {sql} as v from (select sha256({' || '.join(prefixed)}) as d from source)"
-        return connection.sql(query).pl().to_series().alias(name)
+        query = f"select {sql} as v from (select sha256({' || '.join(prefixed)}) as d from source)"  # noqa: S608 - from our own names
+        digests: pl.DataFrame = connection.sql(query).pl()
+    return digests.to_series().alias(name)

@@ -156,8 +156,8 @@ def _own_reason(mapping: Mapping, amount_fits: nw.Expr) -> nw.Expr:
 
 
 def _text(column: str) -> nw.Expr:
-    """Trimmed text; nothing left is null."""
-    trimmed = nw.col(column).str.strip_chars(" \t\r\n\u00a0")
+    """Trimmed text without NUL characters, which PostgreSQL cannot hold; nothing left is null."""
+    trimmed = nw.col(column).str.replace_all("\x00", "", literal=True).str.strip_chars(" \t\r\n\u00a0")
     return nw.when(trimmed != "").then(trimmed)
 
 

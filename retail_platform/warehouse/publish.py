@@ -94,6 +94,27 @@ def publish_marts(
     return PublishResult(version, changes, tuple(sorted(created)), tuple(sorted(published.keys() - builds.keys())))
 
 
+def record_build(connection: psycopg.Connection, built: Mapping[date, int]) -> None:
+    """Note which days the marts in `marts_build` were built for.
+
+    Args:
+        connection: without an open transaction.
+        built: what `pending_days` said before the build began.
+    """
+    with connection.transaction():
+        connection.execute("delete from platform.built_day")
+        connection.execute(
+            "insert into platform.built_day select * from unnest(%s::date[], %s::bigint[])",
+            [list(built.keys()), list(built.values())],
+        )
+
+
+def built_days(connection: psycopg.Connection) -> dict[date, int]:
+    """The days that the last successful build took -> the load it saw of each."""
+    with connection.transaction():
+        return dict(connection.execute("select sale_date, load_id from platform.built_day").fetchall())
+
+
 def loaded_fingerprints(connection: psycopg.Connection) -> dict[date | None, str]:
     """Day, or None -> fingerprint of its content as the published marts show it."""
     with connection.transaction():
@@ -175,6 +196,7 @@ def _publish_mart(connection: psycopg.Connection, name: str, build: Mart) -> Cha
 def _record_days(
     connection: psycopg.Connection, fingerprints: Mapping[date | None, str], built: Mapping[date, int]
 ) -> None:
+    connection.execute("delete from platform.loaded_day where sale_date = any(%s) or sale_date is null", [list(built)])
     connection.execute(
         "insert into platform.loaded_day select * from unnest(%s::date[], %s::text[])"
         " on conflict (sale_date) do update set fingerprint = excluded.fingerprint",

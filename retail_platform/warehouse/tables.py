@@ -49,6 +49,11 @@ create table if not exists platform.pending_day (
     load_id bigint not null references platform.load
 );
 comment on table platform.pending_day is 'Days loaded since marts with them were published, and the last load of each.';
+create table if not exists platform.built_day (
+    sale_date date primary key,
+    load_id bigint not null
+);
+comment on table platform.built_day is 'Pending days that the last build of the marts took, and their loads.';
 create table if not exists platform.loaded_day (
     sale_date date unique nulls not distinct,
     fingerprint text not null

@@ -83,7 +83,7 @@ class Deliveries(RuleBasedStateMachine):
         shutil.copy(oldest, self.name(stamp))
         register_arrivals(self.platform)
 
-    @rule(content=st.sampled_from([b"", b"Invoice,Price\n1,2\n", b"Invoice\n\"broken"]))
+    @rule(content=st.sampled_from([b"", b"Invoice,Price\n1,2\n", b'Invoice\n"broken']))
     def deliver_a_bad_file(self, content: bytes) -> None:
         self.name(STAMPS[0]).write_bytes(content)
         assert register_arrivals(self.platform).set_aside == 1

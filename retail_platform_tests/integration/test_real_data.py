@@ -92,7 +92,8 @@ def raw_lines(raw: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             with typed as (
                 select n >= 525461 as second, n, trim(Invoice) as invoice, upper(trim(StockCode)) as code,
                     regexp_replace(trim(Description), ' +', ' ', 'g') as description, Quantity::integer as quantity,
-                    InvoiceDate::timestamp as at, Price::decimal(18, 4) as price, "Customer ID" as customer, Country as country
+                    InvoiceDate::timestamp as at, Price::decimal(18, 4) as price, "Customer ID" as customer,
+                    Country as country
                 from numbered
             ), latest as (
                 select *, bool_or(second) over (partition by invoice, at::date) and not second as is_old from typed

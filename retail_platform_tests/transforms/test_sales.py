@@ -49,7 +49,9 @@ def bronze(*rows: dict[str, Any]) -> pl.DataFrame:
     return frame.with_columns(missing).with_columns(sale_month=pl.col("sale_date").dt.truncate("1mo"))
 
 
-def judge(rows: pl.DataFrame, mapping: Mapping, ranks: dict[str, int] | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+def judge(
+    rows: pl.DataFrame, mapping: Mapping, ranks: dict[str, int] | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     ranks = ranks or {"a#0": 0}
     deliveries = pl.DataFrame(
         {
@@ -109,7 +111,11 @@ def test_reject_reasons_in_their_order(row: dict[str, Any], reason: str, mapping
 
 def test_a_reject_keeps_its_values_as_delivered(mapping: Mapping) -> None:
     _, rejects = judge(bronze({"stock_code": " test001 ", "description": "a  b"}), mapping)
-    assert rejects.select("stock_code", "description", "line_amount").row(0) == (" test001 ", "a  b", Decimal("15.3000"))
+    assert rejects.select("stock_code", "description", "line_amount").row(0) == (
+        " test001 ",
+        "a  b",
+        Decimal("15.3000"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -203,7 +209,9 @@ def test_a_rejected_row_is_no_repeat_of_a_good_one(mapping: Mapping) -> None:
     assert lines.height == 1
 
 
-VALUES = st.sampled_from([None, "", " 6 ", "6", "6.0", "6.5", "-3", "+4", "1e3", "x", "0", "2.55545", "C1", "A1", "TEST1"])
+VALUES = st.sampled_from(
+    [None, "", " 6 ", "6", "6.0", "6.5", "-3", "+4", "1e3", "x", "0", "2.55545", "C1", "A1", "TEST1"]
+)
 
 
 @settings(deadline=None, max_examples=30)
@@ -212,7 +220,14 @@ def test_nothing_is_lost_and_engines_agree(rows: list[tuple[Any, ...]]) -> None:
     mapping = load_mappings(Settings(mappings=None))["online_retail"]
     frame = bronze(
         *(
-            {"invoice_no": i, "stock_code": s, "quantity": q, "unit_price": p, "delivery_id": f"{d}#0", "file_sha256": d}
+            {
+                "invoice_no": i,
+                "stock_code": s,
+                "quantity": q,
+                "unit_price": p,
+                "delivery_id": f"{d}#0",
+                "file_sha256": d,
+            }
             for i, s, q, p, d in rows
         )
     )
