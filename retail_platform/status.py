@@ -9,6 +9,7 @@ import psycopg
 from retail_platform.contracts import BRONZE_SALES, FACT_SALE, SILVER_REJECTS, SILVER_SALES, TABLES
 from retail_platform.lakehouse.days import Days, waiting_stretches
 from retail_platform.lakehouse.lake import Lake
+from retail_platform.lakehouse.landing import files_set_aside
 from retail_platform.lakehouse.ledger import Ledger
 from retail_platform.settings import Settings
 from retail_platform.warehouse.publish import loaded_fingerprints
@@ -29,12 +30,12 @@ def days_waiting(settings: Settings) -> list[Days]:
 def headline(settings: Settings) -> Rows:
     """The figures a run ends with: files, rows, rejects by reason, net revenue in every layer."""
     lake, ledger = Lake(settings.lake), Ledger(settings)
-    deliveries, files = ledger.deliveries(), ledger.files()
+    deliveries = ledger.deliveries()
     reasons = lake.scan(SILVER_REJECTS).group_by("reason").len().sort("reason").collect()
     with warehouse_database(settings).connect() as connection:
         return [
             ("files accepted", deliveries["file_sha256"].n_unique()),
-            ("files set aside", files.filter(pl.col("status") == "set_aside").height),
+            ("files set aside", files_set_aside(settings, ledger).height),
             ("bronze rows", _rows(lake.scan(BRONZE_SALES))),
             ("silver rows", _rows(lake.scan(SILVER_SALES))),
             *((f"rejected: {reason}", rows) for reason, rows in reasons.iter_rows()),
@@ -60,7 +61,7 @@ def platform_status(settings: Settings) -> list[tuple[str, list[str], Rows]]:
         for table in TABLES
         if lake.version(table) is not None
     ]
-    aside = Ledger(settings).files().filter(pl.col("status") == "set_aside").select("path", "reason", "message")
+    aside = files_set_aside(settings, Ledger(settings))
     return [
         ("Platform", ["what", "state"], runs),
         ("Lake", ["table", "Delta version", "rows", "newest day"], tables),

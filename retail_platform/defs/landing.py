@@ -11,7 +11,7 @@ import dagster as dg
 
 from retail_platform.defs.layers import OWNERS, asset_key
 from retail_platform.defs.reports import check_specs, preview, result_of
-from retail_platform.lakehouse.landing import register_arrivals
+from retail_platform.lakehouse.landing import files_set_aside, register_arrivals
 from retail_platform.lakehouse.ledger import Ledger
 from retail_platform.settings import Settings
 from retail_platform.transforms.quality import Finding
@@ -51,7 +51,7 @@ def landing_deliveries(
     """
     registration = register_arrivals(settings)
     ledger = Ledger(settings)
-    deliveries, set_aside = ledger.deliveries(), ledger.files().filter(status="set_aside")
+    deliveries, set_aside = ledger.deliveries(), files_set_aside(settings, ledger)
     yield result_of(
         Finding(
             "files_are_readable",

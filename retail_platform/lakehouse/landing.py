@@ -18,6 +18,8 @@ from stat import S_ISREG
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+import polars as pl
+
 from retail_platform.lakehouse.formats import CHUNK, SetAside, Sheet, check_content, format_of, read_rows, sheets_of
 from retail_platform.lakehouse.ledger import Ledger, Observation
 from retail_platform.lakehouse.mapping import Mapping, choose_mapping
@@ -126,6 +128,12 @@ def new_arrivals(settings: Settings, ledger: Ledger) -> list[Arrival]:
     seen = ledger.observations.select("path", "size", "modified_at").unique()
     known = set(seen.iter_rows())
     return sorted(each for each in _listed(settings.landing) if (each.path, each.size, each.modified_at) not in known)
+
+
+def files_set_aside(settings: Settings, ledger: Ledger) -> pl.DataFrame:
+    """The files that are in landing now and were set aside: path, reason, message, by path."""
+    aside = ledger.files().filter(pl.col("status") == "set_aside").select("path", "reason", "message")
+    return aside.filter(pl.Series([(settings.landing / path).exists() for path in aside["path"]], dtype=pl.Boolean))
 
 
 class _Log:
