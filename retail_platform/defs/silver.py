@@ -41,7 +41,7 @@ from retail_platform.transforms.quality import (
     redeliveries_empty_no_invoice,
     rows_match_bronze,
 )
-from retail_platform.transforms.sales import clean_sales
+from retail_platform.transforms.sales import judge_sales, silver_lines, silver_rejects
 
 SALES, REJECTS = key_of(SILVER_SALES), key_of(SILVER_REJECTS)
 
@@ -92,9 +92,9 @@ def _judged(settings: Settings, lake: Lake, days: Days) -> tuple[pl.DataFrame, p
     used = {name: mappings[name] for name in ranked["mapping"].unique().sort()}
     if not used:
         return rows.select("sale_date"), SILVER_SALES.empty(), SILVER_REJECTS.empty()
-    judged = clean_sales(nw.from_native(rows.lazy()), nw.from_native(ranked.lazy()), used)
-    lines, rejects = pl.collect_all([judged.lines.to_native(), judged.rejects.to_native()])
-    return rows.select("sale_date"), lines, rejects
+    judged = judge_sales(nw.from_native(rows.lazy()), nw.from_native(ranked.lazy()), used).to_native().collect()
+    lines, rejects = (part(nw.from_native(judged.lazy())) for part in (silver_lines, silver_rejects))
+    return rows.select("sale_date"), lines.to_native().collect(), rejects.to_native().collect()
 
 
 def _by_reason(rejects: pl.DataFrame) -> dg.MarkdownMetadataValue:

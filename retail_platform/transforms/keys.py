@@ -20,7 +20,8 @@ def surrogate_keys(frame: pl.DataFrame, parts: Sequence[str], name: str) -> pl.D
     Returns:
         The frame in its order with `name`: the first 63 bits of SHA-256 over the length-prefixed parts, as Int64.
     """
-    return frame.with_columns(_digests(frame, parts, "('0x' || d[1:16])::ubigint >> 1", name).cast(pl.Int64))
+    head = _digests(frame, parts).str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64)
+    return frame.with_columns((head // 2).cast(pl.Int64).alias(name))
 
 
 def line_ids(frame: pl.DataFrame, parts: Sequence[str], name: str) -> pl.DataFrame:
@@ -35,16 +36,28 @@ def line_ids(frame: pl.DataFrame, parts: Sequence[str], name: str) -> pl.DataFra
         The frame in its order with `name`: the first 128 bits of SHA-256 over the length-prefixed parts as UUID text
         (version 8, RFC 9562: custom).
     """
-    sql = "d[1:8] || '-' || d[9:12] || '-8' || d[14:16] || '-a' || d[18:20] || '-' || d[21:32]"
-    return frame.with_columns(_digests(frame, parts, sql, name))
+    digest = pl.col("digest").str
+    pieces = (
+        digest.slice(0, 8),
+        pl.lit("-"),
+        digest.slice(8, 4),
+        pl.lit("-8"),
+        digest.slice(13, 3),
+        pl.lit("-a"),
+        digest.slice(17, 3),
+        pl.lit("-"),
+        digest.slice(20, 12),
+    )
+    ids = _digests(frame, parts).to_frame("digest").select(pl.concat_str(pieces))
+    return frame.with_columns(ids.to_series().alias(name))
 
 
-def _digests(frame: pl.DataFrame, parts: Sequence[str], sql: str, name: str) -> pl.Series:
-    """One value per row of `frame`, in order: `sql` over d, the hexadecimal SHA-256 of the row's parts."""
-    source = frame.select(pl.col(part).cast(pl.String).alias(f"p{i}") for i, part in enumerate(parts))
-    prefixed = (f"coalesce(octet_length(encode(p{i})) || ':' || p{i}, '-')" for i in range(len(parts)))
+def _digests(frame: pl.DataFrame, parts: Sequence[str]) -> pl.Series:
+    """The hexadecimal SHA-256 of each row's parts, in order; parts become text by DuckDB's casts."""
+    source = frame.select(pl.col(part).alias(f"p{i}") for i, part in enumerate(parts))
+    texts = (f"p{i}::varchar" for i in range(len(parts)))
+    prefixed = " || ".join(f"coalesce(strlen({text}) || ':' || {text}, '-')" for text in texts)
     with duckdb.connect() as connection:
         connection.register("source", source.to_arrow())
-        query = f"select {sql} as v from (select sha256({' || '.join(prefixed)}) as d from source)"  # noqa: S608 - from our own names
-        digests: pl.DataFrame = connection.sql(query).pl()
-    return digests.to_series().alias(name)
+        digests: pl.DataFrame = connection.sql(f"select sha256({prefixed}) from source").pl()  # noqa: S608 - our names
+    return digests.to_series()

@@ -7,7 +7,6 @@ stays out (`lakehouse/`).
 
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import narwhals as nw
@@ -15,14 +14,12 @@ import narwhals as nw
 from retail_platform.contracts import SILVER_REJECTS, SILVER_SALES
 from retail_platform.lakehouse.mapping import CodeRule, Mapping
 
-INTEGER = r"^[+-]?[0-9]+(\.0+)?$"
-DECIMAL = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)$"
+QUANTITY = r"^[+-]?0*[0-9]{1,10}(\.0+)?$"
+PRICE = r"^[+-]?0*([0-9]{1,13}(\.[0-9]*)?|\.[0-9]+)$"
+"""At most thirteen digits before the point, so that rounding cannot leave numeric(18,4)."""
 WHOLE_NUMBER_OF_A_FLOAT = r"^[0-9]+\.0+$"
 
 MAX_QUANTITY = 2**31 - 1
-MAX_QUANTITY_DIGITS = 10
-MAX_PRICE_DIGITS = 13
-"""Digits before the point, so that rounding cannot leave numeric(18,4)."""
 MAX_AMOUNT = 10**14
 """Amounts are numeric(18,4): fourteen digits before the point."""
 
@@ -50,16 +47,12 @@ LINE_VALUES = (
 )
 """The eight typed values that make a line: rows of a delivery in which all are equal are repeats."""
 
-
-@dataclass(frozen=True)
-class CleanedSales:
-    """Every bronze row, once: as a silver line or as a reject."""
-
-    lines: nw.LazyFrame[Any]
-    rejects: nw.LazyFrame[Any]
+LINE_CANDIDATE = ("invoice_no", "stock_code", "quantity", "unit_price")
 
 
-def clean_sales(rows: nw.LazyFrame[Any], deliveries: nw.LazyFrame[Any], mappings: Dict[str, Mapping]) -> CleanedSales:
+def judge_sales(
+    rows: nw.LazyFrame[Any], deliveries: nw.LazyFrame[Any], mappings: Dict[str, Mapping]
+) -> nw.LazyFrame[Any]:
     """Type, clean and judge the delivered rows of whole days.
 
     Args:
@@ -69,17 +62,28 @@ def clean_sales(rows: nw.LazyFrame[Any], deliveries: nw.LazyFrame[Any], mappings
         mappings: the mapping of each name in `deliveries`.
 
     Returns:
-        Lines (contract `SilverSales`) and rejects (contract `SilverRejects`), in no order; together one row per row.
+        Every row once, in no order, with its typed values, its delivered text as `raw_*` and `reason`: null for a silver
+        line. `silver_lines` and `silver_rejects` divide them; compute this frame once for both.
     """
     ranked = rows.join(deliveries, on=["delivery_id", "file_sha256"], how="inner")
     typed = nw.concat(
         [type_rows(ranked.filter(nw.col("mapping") == name), mapping) for name, mapping in mappings.items()],
         how="vertical",
     )
-    judged = reject_repeats(reject_superseded(typed))
-    return CleanedSales(
-        lines=judged.filter(nw.col("reason").is_null()).select(*_line_columns()),
-        rejects=judged.filter(~nw.col("reason").is_null()).select(*_reject_columns()),
+    return reject_repeats(reject_superseded(typed))
+
+
+def silver_lines(judged: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    """The accepted rows of `judge_sales` (contract `SilverSales`)."""
+    return judged.filter(nw.col("reason").is_null()).select(*SILVER_SALES.schema)
+
+
+def silver_rejects(judged: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    """The rejected rows of `judge_sales`, as delivered (contract `SilverRejects`)."""
+    delivered = (nw.col(f"raw_{name}").alias(name) for name in RAW_COLUMNS)
+    columns = dict(zip(RAW_COLUMNS, delivered, strict=True))
+    return judged.filter(~nw.col("reason").is_null()).select(
+        *(columns.get(name, nw.col(name)) for name in SILVER_REJECTS.schema)
     )
 
 
@@ -98,7 +102,7 @@ def type_rows(rows: nw.LazyFrame[Any], mapping: Mapping) -> nw.LazyFrame[Any]:
     cleaned = renamed.with_columns(
         invoice_no=_text("invoice_no"),
         stock_code=_text("stock_code").str.to_uppercase(),
-        description=_text("description").str.replace_all(r"[ \t\r\n]+", " "),
+        description=_text("description").str.replace_all(r"[ \t\r\n]{2,}|[\t\r\n]", " "),
         customer_id=_customer_id(_text("customer_id")),
         country=_text("country"),
         quantity=_quantity(_text("quantity")),
@@ -125,14 +129,22 @@ def reject_superseded(rows: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
 
 
 def reject_repeats(rows: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-    """Number equal lines of a delivery in file order; all but the first are rejected unless the mapping keeps them."""
-    position = nw.col("source_row").cum_count()
-    ordinal = position.over(
-        "reason", "delivery_id", *LINE_VALUES, order_by=["source_file", "file_sha256", "source_row"]
-    )
-    numbered = rows.with_columns(repeat_no=ordinal.cast(nw.Int32))
+    """Number equal lines of a delivery in file order; all but the first are rejected unless the mapping keeps them.
+
+    Few rows have an equal, so four of the values find the candidates, and only those are ordered and compared in full.
+    """
+    candidates = rows.with_columns(alike=nw.len().over("delivery_id", *LINE_CANDIDATE))
+    alone = candidates.filter(nw.col("alike") == 1).with_columns(repeat_no=nw.lit(1).cast(nw.Int32))
+    numbered = candidates.filter(nw.col("alike") > 1).with_columns(repeat_no=_ordinal().cast(nw.Int32))
+    both = nw.concat([alone, numbered], how="vertical")
     is_repeat = nw.col("reason").is_null() & (nw.col("repeat_no") > 1) & ~nw.col("keeps_repeats")
-    return numbered.with_columns(reason=nw.when(is_repeat).then(nw.lit("duplicate_line")).otherwise(nw.col("reason")))
+    return both.with_columns(reason=nw.when(is_repeat).then(nw.lit("duplicate_line")).otherwise(nw.col("reason")))
+
+
+def _ordinal() -> nw.Expr:
+    """1 for the first of equal lines of a delivery in file order, and so on; rejected rows apart."""
+    equals = ["reason", "delivery_id", *LINE_VALUES]
+    return nw.col("source_row").cum_count().over(*equals, order_by=["source_file", "file_sha256", "source_row"])
 
 
 def _own_reason(mapping: Mapping, amount_fits: nw.Expr) -> nw.Expr:
@@ -168,20 +180,17 @@ def _customer_id(text: nw.Expr) -> nw.Expr:
 
 def _quantity(text: nw.Expr) -> nw.Expr:
     """Whole numbers that fit 32 bits as Int32, anything else null."""
-    digits = _magnitude(text)
-    is_whole = text.str.contains(INTEGER) & (digits.str.len_chars() <= MAX_QUANTITY_DIGITS)
-    magnitude = nw.when(is_whole).then(digits).cast(nw.Int64)
-    number = nw.when(text.str.starts_with("-")).then(-magnitude).otherwise(magnitude)
-    return nw.when(magnitude <= MAX_QUANTITY).then(number).cast(nw.Int32)
+    digits = _before_point(text).str.strip_chars_start("+")
+    number = nw.when(text.str.contains(QUANTITY)).then(digits).cast(nw.Int64)
+    return nw.when(number.abs() <= MAX_QUANTITY).then(number).cast(nw.Int32)
 
 
 def _unit_price(text: nw.Expr) -> nw.Expr:
     """Plain decimal text as Decimal(18, 4), rounded half away from zero; anything else null."""
-    digits = _magnitude(text)
-    is_decimal = text.str.contains(DECIMAL) & (digits.str.len_chars() <= MAX_PRICE_DIGITS)
-    fraction = nw.concat_str(_after_point(text), nw.lit("00000"))
-    truncated = nw.concat_str(digits, nw.lit("."), fraction.str.slice(0, 4))
-    magnitude = nw.when(is_decimal).then(truncated).cast(nw.Decimal(18, 4))
+    digits, fraction = _before_point(text).str.strip_chars_start("+-"), _after_point(text)
+    decimals = nw.concat_str(fraction, nw.lit("0000")).str.slice(0, 4)
+    truncated = nw.concat_str(nw.lit("0"), digits, nw.lit("."), decimals)
+    magnitude = nw.when(text.str.contains(PRICE)).then(truncated).cast(nw.Decimal(18, 4))
     one_up = nw.lit("0.0001").cast(nw.Decimal(18, 4))
     rounded = nw.when(fraction.str.slice(4, 1) >= "5").then(magnitude + one_up).otherwise(magnitude)
     return nw.when(text.str.starts_with("-")).then(-rounded).otherwise(rounded).cast(nw.Decimal(18, 4))
@@ -192,13 +201,8 @@ def _before_point(text: nw.Expr) -> nw.Expr:
 
 
 def _after_point(text: nw.Expr) -> nw.Expr:
-    return nw.when(text.str.contains(r"\.")).then(text.str.split(".").list.get(1)).otherwise(nw.lit(""))
-
-
-def _magnitude(text: nw.Expr) -> nw.Expr:
-    """The digits before the point, without sign and leading zeros."""
-    digits = _before_point(text).str.strip_chars_start("+-0")
-    return nw.when(digits != "").then(digits).otherwise(nw.lit("0"))
+    """What stands after the point, empty without one (the point added makes sure of a second piece)."""
+    return nw.concat_str(text, nw.lit(".")).str.split(".").list.get(1)
 
 
 def _starts_with_any(column: str, prefixes: Sequence[str]) -> nw.Expr:
@@ -226,13 +230,3 @@ def _matches(rule: CodeRule) -> nw.Expr:
     if rule.pattern:
         condition = condition | code.str.contains(rule.pattern)
     return condition
-
-
-def _line_columns() -> list[str]:
-    return list(SILVER_SALES.schema)
-
-
-def _reject_columns() -> list[nw.Expr]:
-    return [
-        nw.col(f"raw_{name}").alias(name) if name in RAW_COLUMNS else nw.col(name) for name in SILVER_REJECTS.schema
-    ]

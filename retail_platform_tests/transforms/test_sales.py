@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from retail_platform.contracts import BRONZE_SALES, SILVER_REJECTS, SILVER_SALES
 from retail_platform.lakehouse.mapping import Mapping, load_mappings
 from retail_platform.settings import Settings
-from retail_platform.transforms.sales import clean_sales
+from retail_platform.transforms.sales import judge_sales, silver_lines, silver_rejects
 
 DAY = date(2011, 1, 4)
 GOOD = {
@@ -61,8 +61,8 @@ def judge(
             "mapping": ["m"] * len(ranks),
         }
     )
-    cleaned = clean_sales(nw.from_native(rows.lazy()), nw.from_native(deliveries.lazy()), {"m": mapping})
-    lines, rejects = cleaned.lines.to_native().collect(), cleaned.rejects.to_native().collect()
+    judged = judge_sales(nw.from_native(rows.lazy()), nw.from_native(deliveries.lazy()), {"m": mapping})
+    lines, rejects = silver_lines(judged).to_native().collect(), silver_rejects(judged).to_native().collect()
     assert lines.schema == SILVER_SALES.schema
     assert rejects.schema == SILVER_REJECTS.schema
     return lines, rejects
@@ -240,10 +240,10 @@ def test_nothing_is_lost_and_engines_agree(rows: list[tuple[Any, ...]]) -> None:
         connection.register("frame", frame.to_arrow())
         connection.register("deliveries", deliveries.to_arrow())
         sources = (nw.from_native(connection.table(name)) for name in ("frame", "deliveries"))
-        other = clean_sales(*sources, {"m": mapping})
+        other = judge_sales(*sources, {"m": mapping})
         keys = ["delivery_id", "source_row"]
-        other_lines = other.lines.to_native().pl().sort(keys)
-        other_rejects = other.rejects.to_native().pl().sort(keys)
+        other_lines = silver_lines(other).to_native().pl().sort(keys)
+        other_rejects = silver_rejects(other).to_native().pl().sort(keys)
     compared = ["quantity", "unit_price", "line_amount", "line_type", "is_cancelled", "repeat_no", *keys]
     assert lines.sort(keys).select(compared).rows() == other_lines.select(compared).rows()
     assert rejects.sort(keys).select("reason", *keys).rows() == other_rejects.select("reason", *keys).rows()
