@@ -62,7 +62,7 @@ def judge_sales(
         mappings: the mapping of each name in `deliveries`.
 
     Returns:
-        Every row once, in no order, with its typed values, its delivered text as `raw_*` and `reason`: null for a silver
+        Every row once, in no order, with typed values, the delivered text as `raw_*` and `reason`: null for a silver
         line. `silver_lines` and `silver_rejects` divide them; compute this frame once for both.
     """
     ranked = rows.join(deliveries, on=["delivery_id", "file_sha256"], how="inner")

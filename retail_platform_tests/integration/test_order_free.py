@@ -12,13 +12,14 @@ import hypothesis.strategies as st
 import pytest
 from deltalake import write_deltalake
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from retail_platform.lakehouse import lake
 from retail_platform.lakehouse.days import Days, waiting_stretches
 from retail_platform.lakehouse.landing import register_arrivals
 from retail_platform.lakehouse.ledger import Ledger
 from retail_platform.settings import Settings
+from retail_platform.warehouse.connection import Database
 from retail_platform_tests.integration.conftest import differences, gold_of, run_lake, write_csv
 
 DAYS = [date(2011, 1, 30), date(2011, 1, 31), date(2011, 2, 1), date(2011, 3, 2)]
@@ -59,10 +60,12 @@ def crashing_after(commits: int) -> Iterator[None]:
 class Deliveries(RuleBasedStateMachine):
     """Small deliveries, in any order; whenever nothing waits any more, gold equals a rebuild from ledger and bytes."""
 
+    warehouse_url: str
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="order-"))
-        self.platform = Settings(home=self.folder / "home", mappings=None)
+        self.platform = Settings(home=self.folder / "home", mappings=None, database_url=self.warehouse_url)
         self.platform.landing.mkdir(parents=True)
         self.settled: dict[date | None, str] = {}
         self.files = 0
@@ -126,7 +129,7 @@ class Deliveries(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-TestDeliveries = Deliveries.TestCase
-TestDeliveries.settings = settings(
-    deadline=None, max_examples=8, stateful_step_count=12, suppress_health_check=list(HealthCheck)
-)
+def test_gold_is_a_function_of_the_deliveries(database: Database) -> None:
+    Deliveries.warehouse_url = database.url()
+    bounds = settings(deadline=None, max_examples=6, stateful_step_count=10, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(Deliveries, settings=bounds)
