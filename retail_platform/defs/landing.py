@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from retail_platform.defs.layers import OWNERS, asset_key
-from retail_platform.defs.reports import check_specs, preview, result_of
+from retail_platform.defs.reports import preview, result_of
 from retail_platform.lakehouse.landing import files_set_aside, register_arrivals
 from retail_platform.lakehouse.ledger import Ledger
 from retail_platform.settings import Settings
@@ -39,7 +39,11 @@ landing_files = dg.AssetSpec(
     group_name="landing",
     kinds={"deltalake"},
     owners=OWNERS,
-    check_specs=check_specs(DELIVERIES, "files_are_readable", blocking=False),
+    check_specs=[
+        dg.AssetCheckSpec(
+            "files_are_readable", asset=DELIVERIES, description="Whether every file in landing is accepted."
+        )
+    ],
 )
 def landing_deliveries(
     settings: dg.ResourceParam[Settings],
@@ -49,7 +53,7 @@ def landing_deliveries(
     Grain: (path, content, sheet) as observed; append-only.  Source: landing/files.
     A file that cannot be read is set aside and fails the check; the others go on.
     """
-    registration = register_arrivals(settings)
+    register_arrivals(settings)
     ledger = Ledger(settings)
     deliveries, set_aside = ledger.deliveries(), files_set_aside(settings, ledger)
     yield result_of(
@@ -66,8 +70,8 @@ def landing_deliveries(
         metadata={
             "dagster/row_count": deliveries.height,
             "dagster/uri": str(settings.deliveries),
-            "accepted": registration.accepted,
-            "set_aside": registration.set_aside,
-            "preview": preview(deliveries),
+            "files_accepted": deliveries["file_sha256"].n_unique(),
+            "files_set_aside": set_aside.height,
+            "preview": preview(deliveries.sort("delivery_rank", descending=True)),
         },
     )

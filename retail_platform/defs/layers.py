@@ -1,8 +1,12 @@
 """What all assets of a layer share: group, kinds, owners, pool, retries. Named once, so that a policy reads as one."""
 
+import inspect
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+from deltalake import Schema
 
 from retail_platform.contracts import Table
 from retail_platform.defs.partitions import DAILY
@@ -38,27 +42,43 @@ def table_spec(table: Table, *deps: dg.AssetKey, daily: bool = False, **extra: A
     return dg.AssetSpec(
         key_of(table),
         deps=deps,
-        description=table.contract.__doc__,
+        description=catalogue_page(table),
         group_name=table.layer,
         kinds={"deltalake", "polars"},
         owners=OWNERS,
-        metadata={"dagster/column_schema": column_schema(table), "dagster/table_name": str(table)},
+        metadata={"dagster/column_schema": column_schema(table, delta_types(table))},
         partitions_def=DAILY if daily else None,
         **extra,
     )
 
 
-def column_schema(table: Table) -> dg.TableSchema:
-    """The columns of a table as the catalogue shows them."""
+def catalogue_page(table: Table) -> str:
+    """The docstring of a table's contract as Markdown, with its `Grain: `, `Units: ` … on lines of their own."""
+    return re.sub(r"(?<=\S)\n(?=[A-Z][a-z]+: )", "  \n", inspect.cleandoc(table.contract.__doc__ or ""))
+
+
+def delta_types(table: Table) -> dict[str, str]:
+    """Column name -> type as the Delta table has it."""
+    fields = Schema.from_arrow(table.empty().to_arrow().schema).fields
+    return {field.name: str(getattr(field.type, "type", field.type)) for field in fields}
+
+
+def column_schema(table: Table, types: Mapping[str, str]) -> dg.TableSchema:
+    """The columns of a table as the catalogue shows them.
+
+    Args:
+        table: the table.
+        types: column name -> type, of the columns to show.
+    """
     descriptions, nullable = table.descriptions, table.nullable
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name,
-                str(dtype),
+                type_name,
                 description=descriptions[name],
                 constraints=dg.TableColumnConstraints(nullable=nullable[name], unique=table.key == (name,)),
             )
-            for name, dtype in table.schema.items()
+            for name, type_name in types.items()
         ]
     )

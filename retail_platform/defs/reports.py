@@ -1,8 +1,9 @@
 """What a run tells people: check results from findings, and the metadata of a write. Nothing is decided here."""
 
 import base64
+import inspect
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -13,16 +14,22 @@ import polars as pl
 from retail_platform.contracts import Table
 from retail_platform.defs.layers import key_of
 from retail_platform.lakehouse.lake import Lake
+from retail_platform.transforms import quality
 from retail_platform.transforms.quality import Finding
 
 PREVIEW_ROWS = 8
+PREVIEW_CHARACTERS = 24
+"""Of a cell: a row of hashes and keys is no wider than a window."""
 BLOCKING = ("contract_holds", "keys_are_unique")
 """The checks of every table that is written."""
 
 
 def check_specs(key: dg.AssetKey, *names: str, blocking: bool = True) -> list[dg.AssetCheckSpec]:
-    """Checks that an asset evaluates itself, before it writes."""
-    return [dg.AssetCheckSpec(name, asset=key, blocking=blocking) for name in names]
+    """Checks that an asset evaluates itself, before it writes; each says what the function of its name says."""
+    return [
+        dg.AssetCheckSpec(name, asset=key, blocking=blocking, description=_first_line(getattr(quality, name)))
+        for name in names
+    ]
 
 
 def result_of(finding: Finding, key: dg.AssetKey, severity: dg.AssetCheckSeverity | None = None) -> dg.AssetCheckResult:
@@ -57,7 +64,8 @@ def require(key: dg.AssetKey, findings: Iterable[Finding]) -> Iterator[dg.AssetC
 def written(lake: Lake, table: Table, frame: pl.DataFrame, version: int, **more: Any) -> dg.MaterializeResult[Any]:
     """The materialisation of a write: rows, place, Delta version, and a preview unless the asset is partitioned."""
     metadata = {
-        "dagster/row_count": frame.height,
+        "dagster/row_count": lake.scan(table).select(pl.len()).collect().item(),
+        "rows_written": frame.height,
         "dagster/uri": str(lake.path(table)),
         "delta_version": version,
         **more,
@@ -68,7 +76,7 @@ def written(lake: Lake, table: Table, frame: pl.DataFrame, version: int, **more:
 
 
 def report_days(context: dg.AssetExecutionContext, table: Table, frame: pl.DataFrame) -> None:
-    """Row counts on the partition of each day, and a preview and plot on the last one.
+    """Row counts on the partition of each day, and a preview of the newest day with rows on the last one.
 
     The metadata of a `MaterializeResult` is copied into the event of every partition; what is large goes here.
     """
@@ -78,18 +86,19 @@ def report_days(context: dg.AssetExecutionContext, table: Table, frame: pl.DataF
     for partition in partitions:
         rows = counts.get(date.fromisoformat(partition), 0)
         context.add_asset_metadata({"dagster/partition_row_count": rows}, asset_key=key, partition_key=partition)
-    context.add_asset_metadata({"preview": preview(frame)}, asset_key=key, partition_key=partitions[-1])
+    newest = frame.filter(pl.col("sale_date") == pl.col("sale_date").max())
+    context.add_asset_metadata({"preview": preview(newest)}, asset_key=key, partition_key=partitions[-1])
 
 
 def preview(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
     """The first rows as a table."""
-    return dg.MetadataValue.md(markdown_table(frame.head(PREVIEW_ROWS)))
+    return dg.MetadataValue.md(markdown_table(frame.head(PREVIEW_ROWS), PREVIEW_CHARACTERS))
 
 
-def markdown_table(frame: pl.DataFrame) -> str:
-    """A frame as a Markdown table."""
+def markdown_table(frame: pl.DataFrame, width: int | None = None) -> str:
+    """A frame as a Markdown table, cells cut to a width in characters when one is given."""
     header = [f"| {' | '.join(frame.columns)} |", f"|{' --- |' * frame.width}"]
-    rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in frame.iter_rows()]
+    rows = ["| " + " | ".join(_cell(value, width) for value in row) + " |" for row in frame.iter_rows()]
     return "\n".join(header + rows)
 
 
@@ -120,5 +129,11 @@ def _evidence(value: Any) -> Any:
     return dg.MetadataValue.md(markdown_table(value)) if isinstance(value, pl.DataFrame) else value
 
 
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")
+def _cell(value: Any, width: int | None) -> str:
+    text = "" if value is None else str(value).replace("\n", " ")
+    cut = text if width is None or len(text) <= width else f"{text[: width - 1]}…"
+    return cut.replace("|", "\\|")
+
+
+def _first_line(check: Callable[..., Finding]) -> str:
+    return inspect.cleandoc(check.__doc__ or "").partition("\n")[0]

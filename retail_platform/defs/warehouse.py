@@ -16,7 +16,15 @@ from retail_platform.contracts import (
     GOLD_TABLES,
     Table,
 )
-from retail_platform.defs.layers import LAKE_POOL, OWNERS, TRANSIENT_FAULTS, asset_key, column_schema, key_of
+from retail_platform.defs.layers import (
+    LAKE_POOL,
+    OWNERS,
+    TRANSIENT_FAULTS,
+    asset_key,
+    catalogue_page,
+    column_schema,
+    key_of,
+)
 from retail_platform.lakehouse.days import Days, days_in, next_month, stretches
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import Settings
@@ -27,14 +35,15 @@ from retail_platform.warehouse.tables import prepare_warehouse
 
 def warehouse_spec(table: Table) -> dg.AssetSpec:
     """The asset of a gold table in PostgreSQL."""
+    types = {name: type_name for name, type_name in table.postgres_types.items() if name != table.month}
     return dg.AssetSpec(
         asset_key("warehouse", table.name),
         deps=[key_of(table)],
-        description=table.contract.__doc__,
+        description=catalogue_page(table),
         group_name="warehouse",
         kinds={"postgres"},
         owners=OWNERS,
-        metadata={"dagster/column_schema": column_schema(table), "dagster/table_name": f"gold.{table.name}"},
+        metadata={"dagster/column_schema": column_schema(table, types), "dagster/table_name": f"gold.{table.name}"},
     )
 
 
