@@ -52,6 +52,8 @@ def run(start: datetime, end: datetime) -> None:
     if end < start:
         raise click.BadParameter(f"--to {end.date()} is before --from {start.date()}; give the last day, included.")
     settings = _prepared()
+    if start.date() < settings.first_day:
+        raise click.BadParameter(f"--from {start.date()} is before the platform's first day, {settings.first_day}.")
     _report(settings, _run(settings, Days(start.date(), end.date() + ONE_DAY)))
 
 
@@ -91,7 +93,7 @@ def sql(query: str, as_json: bool, as_csv: bool) -> None:
     from retail_platform.warehouse.server import warehouse_database
 
     try:
-        answer = query_warehouse(warehouse_database(_prepared()), query)
+        answer = query_warehouse(warehouse_database(get_settings()), query)
     except QueryError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
@@ -105,10 +107,9 @@ def sql(query: str, as_json: bool, as_csv: bool) -> None:
 @main.command()
 def status() -> None:
     """What runs and what the lake holds."""
-    settings = _prepared(start=False)
     from retail_platform.status import platform_status
 
-    for title, columns, rows in platform_status(settings):
+    for title, columns, rows in platform_status(get_settings()):
         console.print(_table(title, columns, rows))
 
 
@@ -188,10 +189,9 @@ def fetch(dataset: str, folder: Path, url: str | None) -> None:
 @click.argument("arguments", nargs=-1)
 def psql(arguments: Sequence[str]) -> None:
     """Open psql on the warehouse."""
-    settings = _prepared()
     from retail_platform.warehouse.server import psql_path, warehouse_database
 
-    os.execv(psql_path(), ["psql", warehouse_database(settings).url(), *arguments])
+    os.execv(psql_path(), ["psql", warehouse_database(get_settings()).url(), *arguments])
 
 
 @main.command()
