@@ -22,7 +22,7 @@ from retail_platform.settings import CHECKOUT, Settings, get_settings
 if TYPE_CHECKING:
     from retail_platform.instance.runs import RunOutcome
 
-console = Console(file=sys.stdout)
+console = Console()
 Files = Literal["daily", "monthly", "yearly"]
 DAY = click.DateTime(formats=["%Y-%m-%d"])
 UI_PORT = 3000
@@ -259,7 +259,7 @@ def _run(settings: Settings, days: Days) -> "RunOutcome":
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=Console(file=sys.stdout)) as progress:
         task = progress.add_task(f"Running {days.start} to {days.end - ONE_DAY}", total=STEPS)
 
         def on_step(step: str, event: str) -> None:

@@ -1,0 +1,81 @@
+"""The command's answers to what people type, on a platform without data; whole runs are in integration/."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from retail_platform.cli import land, main
+from retail_platform.settings import Settings
+from retail_platform.warehouse.connection import Database
+
+
+@pytest.fixture
+def home(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RETAIL_HOME", str(tmp_path))
+    monkeypatch.setenv("RETAIL_DATABASE_URL", database.url())
+    monkeypatch.setenv("RETAIL_DAGSTER_DATABASE_URL", database.url())
+    return tmp_path
+
+
+def retail(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_sql_answers_as_table_json_and_csv(home: Path) -> None:
+    query = "select 1 as n, 2.50::numeric(18, 4) as amount, null as nothing"
+    assert "2.5000" in retail("sql", query).stdout
+    assert json.loads(retail("sql", query, "--json").stdout) == [{"n": 1, "amount": "2.5000", "nothing": None}]
+    assert retail("sql", query, "--csv").stdout == "n,amount,nothing\n1,2.5000,\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("select from where", "syntax error"),
+        ("create table public.t (n int)", "read-only transaction"),
+        ("set statement_timeout = 1", "gives no rows"),
+    ],
+)
+def test_sql_says_why_it_refuses(home: Path, query: str, message: str) -> None:
+    result = retail("sql", query)
+    assert result.exit_code == 1
+    assert message in result.output
+
+
+def test_run_refuses_days_that_cannot_be(home: Path) -> None:
+    backwards = retail("run", "--from", "2011-02-01", "--to", "2011-01-01")
+    assert backwards.exit_code == 2
+    assert "before --from" in backwards.output
+    early = retail("run", "--from", "2001-02-01", "--to", "2011-01-01")
+    assert early.exit_code == 2
+    assert "first day, 2009-12-01" in early.output
+
+
+def test_demo_names_the_files_that_are_missing(home: Path) -> None:
+    result = retail("demo", "--input", f"{home}/a.csv,{home}/b.csv")
+    assert result.exit_code == 2
+    assert f"{home}/a.csv" in result.output.replace("\n", "")
+
+
+def test_rebuild_without_a_delivery_says_what_to_do(home: Path) -> None:
+    result = retail("rebuild")
+    assert result.exit_code == 1
+    assert "land a file first" in result.output
+
+
+def test_status_of_an_empty_platform(home: Path) -> None:
+    result = retail("status")
+    assert result.exit_code == 0, result.output
+    assert "days waiting for a run" in result.output
+
+
+def test_landing_keeps_the_modification_time_and_leaves_no_part(tmp_path: Path) -> None:
+    source = tmp_path / "sales.csv"
+    source.write_text("Invoice\n")
+    settings = Settings(home=tmp_path / "home", mappings=None)
+    land(settings, [source])
+    landed = settings.landing / "sales.csv"
+    assert landed.stat().st_mtime_ns == source.stat().st_mtime_ns
+    assert [path.name for path in settings.landing.iterdir()] == ["sales.csv"]
