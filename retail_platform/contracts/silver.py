@@ -3,7 +3,8 @@
 import pandera.polars as pa
 import polars as pl
 
-from retail_platform.contracts.base import Contract, Instant, LocalTime, Money, Table
+from retail_platform.contracts.base import Contract, LocalTime, Money, Table
+from retail_platform.contracts.bronze import DayState, DeliveredRow, Origin
 
 LINE_TYPES = ("product", "postage", "fee", "discount", "gift_voucher", "manual", "sample", "test", "other")
 
@@ -22,7 +23,7 @@ REJECT_REASONS = (
 """In the order of judgement: the first that applies is the row's reason."""
 
 
-class SilverSales(Contract):
+class SilverSales(Origin):
     """One row per accepted sale line, typed, cleaned and without repeats.
 
     Grain: (delivery_id, file_sha256, source_row).  Source: bronze/sales.
@@ -48,12 +49,6 @@ class SilverSales(Contract):
     repeat_no: pl.Int32 = pa.Field(
         ge=1, description="Ordinal among equal lines of a delivery; 1 unless the mapping keeps repeats."
     )
-    delivery_id: pl.String = pa.Field(description="The delivery this row came with.")
-    file_sha256: pl.String = pa.Field(description="SHA-256 of the kept file, hexadecimal.")
-    source_file: pl.String = pa.Field(description="Path of the file relative to landing.")
-    source_sheet: pl.String = pa.Field(nullable=True, description="Sheet of the workbook; null for other formats.")
-    source_row: pl.Int64 = pa.Field(ge=1, description="Number of the data row in the file or sheet, from 1.")
-    ingested_at: Instant = pa.Field(description="When the delivery was first registered, UTC.")
 
 
 SILVER_SALES = Table(
@@ -66,56 +61,17 @@ SILVER_SALES = Table(
 )
 
 
-class SilverRejects(Contract):
+class SilverRejects(DeliveredRow):
     """One row per delivered row that is not a sale line, as delivered, with the reason.
 
     Grain: (delivery_id, file_sha256, source_row).  Source: bronze/sales.
     Partition: sale_month on disk; null for rows without a usable day.
     """
 
-    sale_month: pl.Date = pa.Field(nullable=True, description="First day of the month of sale_date; or null.")
-    sale_date: pl.Date = pa.Field(nullable=True, description="Day of the sale; null if unusable.")
     reason: pl.String = pa.Field(
         isin=REJECT_REASONS, description="Why the row is left out: the first reason that applies."
     )
     line_amount: Money = pa.Field(nullable=True, description="quantity x unit_price where both could be read.")
-    invoice_no: pl.String = pa.Field(nullable=True, description="Invoice number as delivered.")
-    stock_code: pl.String = pa.Field(nullable=True, description="Product code as delivered.")
-    description: pl.String = pa.Field(nullable=True, description="Product description as delivered.")
-    quantity: pl.String = pa.Field(nullable=True, description="Quantity as delivered.")
-    invoice_date: pl.String = pa.Field(nullable=True, description="Date and time of the invoice as delivered.")
-    unit_price: pl.String = pa.Field(nullable=True, description="Price per unit as delivered.")
-    customer_id: pl.String = pa.Field(nullable=True, description="Customer number as delivered.")
-    country: pl.String = pa.Field(nullable=True, description="Customer's country as delivered.")
-    delivery_id: pl.String = pa.Field(description="The delivery this row came with.")
-    file_sha256: pl.String = pa.Field(description="SHA-256 of the kept file, hexadecimal.")
-    source_file: pl.String = pa.Field(description="Path of the file relative to landing.")
-    source_sheet: pl.String = pa.Field(nullable=True, description="Sheet of the workbook; null for other formats.")
-    source_row: pl.Int64 = pa.Field(ge=1, description="Number of the data row in the file or sheet, from 1.")
-    ingested_at: Instant = pa.Field(description="When the delivery was first registered, UTC.")
-
-
-class SilverDays(Contract):
-    """One row per day: which state of bronze the lines and rejects of silver were made from.
-
-    Grain: sale_date (null: the rows without a usable day).  Source: bronze/days.
-    Published with the marts; a day whose fingerprint in the ledger is another one has to be run again.
-    """
-
-    sale_month: pl.Date = pa.Field(nullable=True, description="First day of the month of sale_date; or null.")
-    sale_date: pl.Date = pa.Field(nullable=True, description="Day of the sale; null for rows without a usable day.")
-    rows: pl.Int64 = pa.Field(ge=1, description="Delivered rows of the day.")
-    fingerprint: pl.String = pa.Field(description="Hash over the ranked deliveries that hold the day.")
-
-
-SILVER_DAYS = Table(
-    "silver",
-    "days",
-    SilverDays,
-    key=("sale_date",),
-    day="sale_date",
-    month="sale_month",
-)
 
 
 SILVER_REJECTS = Table(
@@ -123,6 +79,24 @@ SILVER_REJECTS = Table(
     "rejects",
     SilverRejects,
     key=("delivery_id", "file_sha256", "source_row"),
+    day="sale_date",
+    month="sale_month",
+)
+
+
+class SilverDays(DayState):
+    """One row per day: which state of bronze the lines and rejects of silver were made from.
+
+    Grain: sale_date (null: the rows without a usable day).  Source: bronze/days.
+    Published with the marts; a day whose fingerprint in the ledger is another one has to be run again.
+    """
+
+
+SILVER_DAYS = Table(
+    "silver",
+    "days",
+    SilverDays,
+    key=("sale_date",),
     day="sale_date",
     month="sale_month",
 )

@@ -12,7 +12,7 @@ from typing import Any
 import narwhals as nw
 
 from retail_platform.contracts import SILVER_REJECTS, SILVER_SALES
-from retail_platform.lakehouse.mapping import CodeRule, Mapping
+from retail_platform.lakehouse.mapping import TEXT_COLUMNS, CodeRule, Mapping
 
 QUANTITY = r"^[+-]?0*[0-9]{1,10}(\.0+)?$"
 PRICE = r"^[+-]?0*([0-9]{1,13}(\.[0-9]*)?|\.[0-9]+)$"
@@ -22,18 +22,6 @@ WHOLE_NUMBER_OF_A_FLOAT = r"^[0-9]+\.0+$"
 MAX_QUANTITY = 2**31 - 1
 MAX_AMOUNT = 10**14
 """Amounts are numeric(18,4): fourteen digits before the point."""
-
-RAW_COLUMNS = (
-    "invoice_no",
-    "stock_code",
-    "description",
-    "quantity",
-    "invoice_date",
-    "unit_price",
-    "customer_id",
-    "country",
-)
-"""The delivered text columns of bronze, kept as delivered in the rejects."""
 
 LINE_VALUES = (
     "invoice_no",
@@ -80,8 +68,8 @@ def silver_lines(judged: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
 
 def silver_rejects(judged: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     """The rejected rows of `judge_sales`, as delivered (contract `SilverRejects`)."""
-    delivered = (nw.col(f"raw_{name}").alias(name) for name in RAW_COLUMNS)
-    columns = dict(zip(RAW_COLUMNS, delivered, strict=True))
+    delivered = (nw.col(f"raw_{name}").alias(name) for name in TEXT_COLUMNS)
+    columns = dict(zip(TEXT_COLUMNS, delivered, strict=True))
     return judged.filter(~nw.col("reason").is_null()).select(
         *(columns.get(name, nw.col(name)) for name in SILVER_REJECTS.schema)
     )
@@ -98,7 +86,7 @@ def type_rows(rows: nw.LazyFrame[Any], mapping: Mapping) -> nw.LazyFrame[Any]:
         The rows with the typed values under their silver names, the delivered text as `raw_*`, `reason` (null so
         far for a good row) and `keeps_repeats`.
     """
-    renamed = rows.with_columns(*(nw.col(name).alias(f"raw_{name}") for name in RAW_COLUMNS))
+    renamed = rows.with_columns(*(nw.col(name).alias(f"raw_{name}") for name in TEXT_COLUMNS))
     cleaned = renamed.with_columns(
         invoice_no=_text("invoice_no"),
         stock_code=_text("stock_code").str.to_uppercase(),
