@@ -69,7 +69,7 @@ def warehouse(
             facts=lake.scan(FACT_SALE, ranges).collect(),
             days=days,
             consumed=position,
-            run_id=context.run_id,
+            run_id=context.run.run_id,
         )
     yield from (_loaded(table, result, len(days)) for table in GOLD_TABLES)
 
