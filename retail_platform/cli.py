@@ -20,7 +20,7 @@ from retail_platform.lakehouse.days import ONE_DAY, Days
 from retail_platform.settings import CHECKOUT, Settings, get_settings
 
 if TYPE_CHECKING:
-    from retail_platform.instance.runs import RunOutcome
+    from retail_platform.runs import RunOutcome
 
 console = Console()
 Files = Literal["daily", "monthly", "yearly"]
@@ -249,7 +249,7 @@ def _register_and_run(settings: Settings) -> None:
 
 
 def _run(settings: Settings, days: Days) -> "RunOutcome":
-    from retail_platform.instance.runs import run_job
+    from retail_platform.runs import run_job
 
     log = settings.home / "run.log"
     columns = (

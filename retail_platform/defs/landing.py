@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from retail_platform.defs.layers import OWNERS, asset_key
 from retail_platform.defs.reports import preview, result_of
@@ -33,6 +34,16 @@ landing_files = dg.AssetSpec(
 )
 
 
+def files_are_readable(set_aside: pl.DataFrame) -> Finding:
+    """Whether no file that is in landing was set aside (path, reason, message)."""
+    return Finding(
+        "files_are_readable",
+        set_aside.is_empty(),
+        f"{set_aside.height} files in landing are set aside; replace each by one that can be read.",
+        {"set_aside": set_aside.head(20)},
+    )
+
+
 @dg.asset(
     key=DELIVERIES,
     deps=[FILES],
@@ -56,15 +67,7 @@ def landing_deliveries(
     register_arrivals(settings)
     ledger = Ledger(settings)
     deliveries, set_aside = ledger.deliveries(), files_set_aside(settings, ledger)
-    yield result_of(
-        Finding(
-            "files_are_readable",
-            set_aside.is_empty(),
-            f"{set_aside.height} files in landing are set aside; replace each by one that can be read.",
-            {"set_aside": set_aside.select("path", "reason", "message").head(20)},
-        ),
-        DELIVERIES,
-    )
+    yield result_of(files_are_readable(set_aside), DELIVERIES)
     yield dg.MaterializeResult(
         asset_key=DELIVERIES,
         metadata={

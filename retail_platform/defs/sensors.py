@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from datetime import date
 
 import dagster as dg
+import polars as pl
 
 from retail_platform.defs.jobs import run_days
-from retail_platform.defs.landing import FILES
+from retail_platform.defs.landing import DELIVERIES, FILES, files_are_readable
 from retail_platform.defs.partitions import RANGE_END_TAG, RANGE_START_TAG, range_tags
+from retail_platform.defs.reports import result_of
 from retail_platform.lakehouse.days import ONE_DAY, Days, days_in, waiting_stretches
-from retail_platform.lakehouse.landing import Registration, register_arrivals
+from retail_platform.lakehouse.landing import Registration, files_set_aside, register_arrivals
 from retail_platform.lakehouse.ledger import Ledger
 from retail_platform.settings import Settings
 from retail_platform.warehouse.publish import loaded_fingerprints
@@ -33,7 +35,9 @@ def sales_file_arrival_sensor(
     asked for again until a delivery changes it.
     """
     registration = register_arrivals(settings, time_budget=SECONDS_PER_TICK)
-    fingerprints = Ledger(settings).fingerprints()
+    ledger = Ledger(settings)
+    fingerprints, set_aside = ledger.fingerprints(), files_set_aside(settings, ledger)
+    seen = json.dumps(set_aside.rows())
     with warehouse_database(settings).connect() as connection:
         prepare_warehouse(connection)
         waiting = waiting_stretches(fingerprints, loaded_fingerprints(connection), settings.first_day)
@@ -41,8 +45,9 @@ def sales_file_arrival_sensor(
     asked = [stretch for stretch in waiting if not in_flight & set(stretch.every())]
     return dg.SensorResult(
         run_requests=[_run_request(stretch, fingerprints) for stretch in asked],
-        asset_events=_arrivals(registration),
+        asset_events=[*_arrivals(registration), *_verdicts(set_aside, seen != (context.cursor or "[]"))],
         skip_reason=None if asked else f"{len(waiting)} stretches of days wait for runs that are going on.",
+        cursor=seen,
     )
 
 
@@ -66,6 +71,23 @@ def _run_request(stretch: Days, fingerprints: Mapping[date | None, str]) -> dg.R
     state = [[str(day), fingerprint] for day, fingerprint in fingerprints.items() if day is None or day in stretch]
     digest = hashlib.sha256(json.dumps([str(stretch.start), str(stretch.end), sorted(state)]).encode()).hexdigest()
     return dg.RunRequest(run_key=digest, tags=range_tags(stretch))
+
+
+def _verdicts(set_aside: pl.DataFrame, has_changed: bool) -> list[dg.AssetCheckEvaluation]:
+    """The check on files, when the list of bad ones has changed: a bad file alone asks for no run that would say so."""
+    if not has_changed:
+        return []
+    result = result_of(files_are_readable(set_aside), DELIVERIES)
+    return [
+        dg.AssetCheckEvaluation(
+            asset_key=DELIVERIES,
+            check_name=str(result.check_name),
+            passed=result.passed,
+            severity=result.severity,
+            description=result.description,
+            metadata=result.metadata,
+        )
+    ]
 
 
 def _arrivals(registration: Registration) -> list[dg.AssetMaterialization]:

@@ -86,6 +86,7 @@ class Mapping(_Part):
         batch: pattern with a group `batch` in a file's name.
         prefixes: see `Prefixes`.
         codes: rules for line_type, the first that fits.
+        decimal: the sign before the fraction in quantity and unit_price, point or comma; the other one is no number.
         repeats: whether equal rows of one delivery are one line (`drop`) or each a line (`keep`).
     """
 
@@ -97,6 +98,7 @@ class Mapping(_Part):
     batch: str | None = None
     prefixes: Prefixes = Prefixes()
     codes: tuple[CodeRule, ...] = ()
+    decimal: Literal[".", ","] = "."
     repeats: Literal["drop", "keep"] = "drop"
 
     @field_validator("batch")
@@ -134,7 +136,7 @@ class Mapping(_Part):
     @cached_property
     def rules_fingerprint(self) -> str:
         """Hash of what the rules of silver take from this mapping."""
-        return _digest(self.model_dump(include={"prefixes", "codes", "repeats"}))
+        return _digest(self.model_dump(include={"prefixes", "codes", "decimal", "repeats"}))
 
     def assign(self, header: Sequence[str]) -> dict[str, str]:
         """Which of a file's columns are which of bronze's.

@@ -93,8 +93,8 @@ def type_rows(rows: nw.LazyFrame[Any], mapping: Mapping) -> nw.LazyFrame[Any]:
         description=_text("description").str.replace_all(r"[ \t\r\n]{2,}|[\t\r\n]", " "),
         customer_id=_customer_id(_text("customer_id")),
         country=_text("country"),
-        quantity=_quantity(_text("quantity")),
-        unit_price=_unit_price(_text("unit_price")),
+        quantity=_quantity(_number("quantity", mapping.decimal)),
+        unit_price=_unit_price(_number("unit_price", mapping.decimal)),
         keeps_repeats=nw.lit(mapping.repeats == "keep"),
     )
     priced = cleaned.with_columns(
@@ -159,6 +159,14 @@ def _text(column: str) -> nw.Expr:
     """Trimmed text without NUL characters, which PostgreSQL cannot hold; nothing left is null."""
     trimmed = nw.col(column).str.replace_all("\x00", "", literal=True).str.strip_chars(" \t\r\n\u00a0")
     return nw.when(trimmed != "").then(trimmed)
+
+
+def _number(column: str, decimal: str) -> nw.Expr:
+    """Trimmed text with a point before the fraction; a point where the mapping has a comma makes it no number."""
+    text = _text(column)
+    if decimal == ".":
+        return text
+    return text.str.replace_all(".", "?", literal=True).str.replace_all(",", ".", literal=True)
 
 
 def _customer_id(text: nw.Expr) -> nw.Expr:

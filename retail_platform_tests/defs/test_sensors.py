@@ -136,3 +136,25 @@ def test_the_schedule_asks_for_yesterday() -> None:
     )
     (request,) = run_yesterday_daily.evaluate_tick(context).run_requests or []
     assert request.partition_key == str(MONDAY)
+
+
+def test_a_bad_file_fails_the_check_without_a_run_and_its_removal_heals_it(
+    platform: Settings, instance: dg.DagsterInstance
+) -> None:
+    def verdicts(cursor: str | None) -> tuple[list[bool], str | None]:
+        context = dg.build_sensor_context(
+            instance=instance, cursor=cursor, resources={"settings": platform}, definitions=defs
+        )
+        execution = sales_file_arrival_sensor.evaluate_tick(context)
+        events = [event for event in execution.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
+        return [event.passed for event in events], execution.cursor
+
+    bad = platform.landing / "bad.csv"
+    bad.write_text("Invoice,Price\n1,2\n")
+    failed, cursor = verdicts(None)
+    assert failed == [False]
+    same, cursor = verdicts(cursor)
+    assert same == []
+    bad.unlink()
+    healed, cursor = verdicts(cursor)
+    assert healed == [True]

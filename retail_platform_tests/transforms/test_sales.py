@@ -145,6 +145,15 @@ def test_cleaning(column: str, text: str, expected: Any, mapping: Mapping) -> No
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"), [("6,50", Decimal("6.5000")), ("18", Decimal("18.0000")), ("6.50", None), ("1.234,50", None)]
+)
+def test_a_mapping_may_say_that_decimals_have_a_comma(text: str, expected: Any, mapping: Mapping) -> None:
+    lines, rejects = judge(bronze({"unit_price": text}), mapping.model_copy(update={"decimal": ","}))
+    assert lines["unit_price"].to_list() == ([expected] if expected else [])
+    assert rejects["reason"].to_list() == ([] if expected else ["invalid_price"])
+
+
+@pytest.mark.parametrize(
     ("code", "line_type"),
     [
         ("POST", "postage"),
