@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'customer_lifetime'}}}) }}
+
 -- Customers, their orders and their net revenue are the same in the facts of known customers, in customer_lifetime and
 -- in customer_segments; the cohorts hold every customer with an order.
 with

@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'daily_sales'}}}) }}
+
 -- Every day of the fact table is in daily_sales with the same lines and amount, and no other day is: also shows a day
 -- that was loaded after a run that never got as far as replacing it.
 with

@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'kpi_overview'}}}) }}
+
 -- The amounts of every period, and of the span before, are those of its days in daily_sales.
 with
 

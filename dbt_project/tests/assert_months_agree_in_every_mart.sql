@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'monthly_sales'}}}) }}
+
 -- A month has the same amounts and orders in daily_sales, monthly_sales and country_sales.
 with
 

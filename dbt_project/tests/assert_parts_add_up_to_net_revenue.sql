@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'daily_sales'}}}) }}
+
 -- Line types, and gross and cancelled amounts, each make up net_revenue exactly.
 {% for model in ['daily_sales', 'monthly_sales', 'country_sales'] %}
 select

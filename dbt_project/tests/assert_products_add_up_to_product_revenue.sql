@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'product_performance'}}}) }}
+
 -- The products' net revenue and classes cover the product lines, to the last decimal.
 with
 

@@ -1,20 +1,19 @@
 """Marts: dbt builds and tests them beside the published ones; when every test passed they are published."""
 
-import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from datetime import date
 from typing import Any
 
 import dagster as dg
 import polars as pl
-from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 
 from retail_platform.contracts import FACT_SALE, SILVER_DAYS, SILVER_SALES
 from retail_platform.defs.layers import LAKE_POOL, OWNERS, TRANSIENT_FAULTS, asset_key
+from retail_platform.defs.models import asset_keys, build, data_test_specs, model_specs, read_manifest
 from retail_platform.defs.reports import check_specs, require
 from retail_platform.lakehouse.days import ONE_DAY
 from retail_platform.lakehouse.lake import Lake
-from retail_platform.settings import CHECKOUT, Settings
+from retail_platform.settings import Settings
 from retail_platform.transforms.quality import totals_match
 from retail_platform.warehouse.load import pending_days
 from retail_platform.warehouse.publish import built_days, publish_marts, record_build
@@ -23,45 +22,23 @@ from retail_platform.warehouse.totals import revenue_totals
 
 PUBLICATION = asset_key("marts", "publication")
 
-dbt_project = DbtProject(project_dir=CHECKOUT / "dbt_project")
-dbt_project.prepare_if_dev()
+MANIFEST = read_manifest()
 
 
-class MartsTranslator(DagsterDbtTranslator):
-    """dbt's models as assets: marts are built in `marts_build`, but are known by the schema they are read from."""
-
-    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        """The schema and the name, as everywhere."""
-        key = super().get_asset_key(dbt_resource_props)
-        return dg.AssetKey(["marts" if part == "marts_build" else part for part in key.path])
-
-    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        """All of dbt's models are one group."""
-        return "marts"
-
-    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
-        """As every asset of the platform."""
-        return OWNERS
-
-
-@dbt_assets(
+@dg.multi_asset(
     name="dbt_marts",
-    manifest=dbt_project.manifest_path,
-    project=dbt_project,
-    dagster_dbt_translator=MartsTranslator(),
+    specs=model_specs(MANIFEST),
+    check_specs=data_test_specs(MANIFEST),
     retry_policy=TRANSIENT_FAULTS,
     pool=LAKE_POOL,
 )
-def dbt_marts(
-    context: dg.AssetExecutionContext, dbt: DbtCliResource, settings: dg.ResourceParam[Settings]
-) -> Iterator[Any]:
+def dbt_marts(settings: dg.ResourceParam[Settings]) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
     """Build and test the models; day-keyed ones for the days loaded since the last publication."""
     database = warehouse_database(settings)
     with database.connect() as connection:
         days = pending_days(connection)
-    # dbt reads the address of the warehouse and the days from the environment: changed --vars would cost a full parse.
-    os.environ.update(database.environment() | _range_environment(days))
-    yield from dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context).stream()
+    environment = database.environment() | _range_environment(days)
+    yield from build(asset_keys(MANIFEST), settings.home / "dbt", environment)
     with database.connect() as connection:
         record_build(connection, days)
 

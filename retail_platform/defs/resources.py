@@ -1,13 +1,9 @@
 """What assets work with. Each is made when a run starts, from the settings of that moment."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
-from dagster_dbt import DbtCliResource
 
-from retail_platform.defs.marts import dbt_project
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import Settings, get_settings
 from retail_platform.warehouse.server import warehouse_database
@@ -40,5 +36,4 @@ def platform_lake() -> Iterator[Lake]:
 RESOURCES = {
     "settings": platform_settings,
     "lake": platform_lake,
-    "dbt": DbtCliResource(project_dir=dbt_project, dbt_executable=str(Path(sys.executable).with_name("dbt"))),
 }

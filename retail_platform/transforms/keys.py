@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import duckdb
 import polars as pl
 
 UNKNOWN_KEY = -1
@@ -54,6 +53,8 @@ def line_ids(frame: pl.DataFrame, parts: Sequence[str], name: str) -> pl.DataFra
 
 def _digests(frame: pl.DataFrame, parts: Sequence[str]) -> pl.Series:
     """The hexadecimal SHA-256 of each row's parts, in order; parts become text by DuckDB's casts."""
+    import duckdb  # a fifth of a second, which a load of the definitions need not pay
+
     source = frame.select(pl.col(part).alias(f"p{i}") for i, part in enumerate(parts))
     texts = (f"p{i}::varchar" for i in range(len(parts)))
     prefixed = " || ".join(f"coalesce(strlen({text}) || ':' || {text}, '-')" for text in texts)

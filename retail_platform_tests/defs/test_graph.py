@@ -141,7 +141,7 @@ def test_writers_share_the_pool() -> None:
 
 
 def test_loading_imports_nothing_heavy() -> None:
-    heavy = ("pyspark", "matplotlib", "torch", "pandas", "strawberry")
+    heavy = ("pyspark", "matplotlib", "torch", "pandas", "strawberry", "dbt", "dagster_dbt", "networkx", "duckdb")
     code = f"import sys, retail_platform.definitions; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
