@@ -1,7 +1,9 @@
 """Marts: dbt builds and tests them beside the published ones; when every test passed they are published."""
 
 from collections.abc import Collection, Iterator
+from concurrent.futures import Future
 from datetime import date
+from types import ModuleType
 from typing import Any
 
 import dagster as dg
@@ -32,13 +34,16 @@ MANIFEST = read_manifest()
     retry_policy=TRANSIENT_FAULTS,
     pool=LAKE_POOL,
 )
-def dbt_marts(settings: dg.ResourceParam[Settings]) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
+def dbt_marts(
+    settings: dg.ResourceParam[Settings], dbt: dg.ResourceParam[Future[ModuleType]]
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
     """Build and test the models; day-keyed ones for the days loaded since the last publication."""
     database = warehouse_database(settings)
     with database.connect() as connection:
         days = pending_days(connection)
     environment = database.environment() | _range_environment(days)
-    yield from build(asset_keys(MANIFEST), settings.home / "dbt", environment)
+    runner = dbt.result().dbtRunner()
+    yield from build(runner, asset_keys(MANIFEST), settings.home / "dbt", environment)
     with database.connect() as connection:
         record_build(connection, days)
 

@@ -12,13 +12,16 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from retail_platform.defs.layers import OWNERS, asset_key
 from retail_platform.settings import CHECKOUT
 from retail_platform.warehouse.publish import BUILD
+
+if TYPE_CHECKING:
+    from dbt.cli.main import dbtRunner
 
 PROJECT = CHECKOUT / "dbt_project"
 MANIFEST = PROJECT / "target" / "manifest.json"
@@ -102,11 +105,12 @@ def data_test_specs(manifest: Json) -> list[dg.AssetCheckSpec]:
 
 
 def build(
-    keys: Mapping[str, dg.AssetKey], target: Path, environment: Mapping[str, str]
+    runner: "dbtRunner", keys: Mapping[str, dg.AssetKey], target: Path, environment: Mapping[str, str]
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Build and test all models in this process; dbt tells of it on standard output.
 
     Args:
+        runner: runs dbt's commands.
         keys: as `asset_keys` gives them.
         target: folder in which dbt keeps the parsed project from one build to the next, and the SQL it ran.
         environment: what the project reads: the address of the warehouse, and the days to replace.
@@ -119,13 +123,12 @@ def build(
         Exception: what kept dbt from building anything, for example a database that does not answer.
     """
     from dbt.artifacts.schemas.run import RunExecutionResult
-    from dbt.cli.main import dbtRunner
 
     folders = ["--project-dir", PROJECT, "--profiles-dir", PROJECT, "--target-path", target, "--log-path", target]
     # JSON artifacts and a log file of everything cost half a second a build, and nothing reads them.
     outputs = ["--no-write-json", "--log-level-file", "none", "--no-use-colors"]
     with _environment(environment):
-        outcome = dbtRunner().invoke(["build", "--exclude-resource-type", "unit_test", *map(str, folders), *outputs])
+        outcome = runner.invoke(["build", "--exclude-resource-type", "unit_test", *map(str, folders), *outputs])
     if not isinstance(outcome.result, RunExecutionResult):
         raise outcome.exception or RuntimeError("dbt says neither what it built nor why it built nothing.")
     # Exposures are results too.

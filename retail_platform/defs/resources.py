@@ -1,6 +1,9 @@
 """What assets work with. Each is made when a run starts, from the settings of that moment."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import import_module
+from types import ModuleType
 
 import dagster as dg
 
@@ -33,7 +36,17 @@ def platform_lake() -> Iterator[Lake]:
         yield Lake(settings.lake)
 
 
+@dg.resource(description="dbt, imported on the side while the steps before it run.")
+def platform_dbt() -> Future[ModuleType]:
+    """dbt's command line; its import takes as long as all steps of a run over one day."""
+    aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="import-dbt")
+    imported = aside.submit(import_module, "dbt.cli.main")
+    aside.shutdown(wait=False)
+    return imported
+
+
 RESOURCES = {
     "settings": platform_settings,
     "lake": platform_lake,
+    "dbt": platform_dbt,
 }

@@ -214,9 +214,7 @@ def _closes(
     return judged.select("customer_id", "country", "rfm_segment", months_later("close", 1).alias("valid_from"))
 
 
-def _with_judging_close(
-    versions: nw.LazyFrame[Any], first: nw.LazyFrame[Any], last_close: date
-) -> nw.LazyFrame[Any]:
+def _with_judging_close(versions: nw.LazyFrame[Any], first: nw.LazyFrame[Any], last_close: date) -> nw.LazyFrame[Any]:
     """Add registration_date and close: the last close whose judgement is in force under the version, or null."""
     registered = first.select(
         "customer_id", nw.col("first_date").alias("registration_date"), nw.col("sale_month").alias("first_close")

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from dagster_dbt import DagsterDbtTranslator
 from dagster_dbt.asset_utils import build_dbt_specs
+from dbt.cli.main import dbtRunner
 
 from retail_platform.defs import models
 from retail_platform.defs.models import asset_keys, build, data_test_specs, model_specs, read_manifest
@@ -102,7 +103,7 @@ def built(project: Path, database: Database) -> tuple[list[Any], dg.Failure | No
     keys = {name: dg.AssetKey(["marts", name.split(".")[-1].removeprefix("assert_")]) for name in ids}
     events = []
     try:
-        for event in build(keys, project / "target", database.environment()):
+        for event in build(dbtRunner(), keys, project / "target", database.environment()):
             events.append(event)
     except dg.Failure as failure:
         return events, failure

@@ -49,9 +49,7 @@ def test_figures_of_a_country(dimension: pl.DataFrame) -> None:
     assert 40_000 < row["gdp_per_capita"] < 45_000
 
 
-def test_spellings_are_normalised_unique_and_lead_to_a_member(
-    dimension: pl.DataFrame, spellings: pl.DataFrame
-) -> None:
+def test_spellings_are_normalised_unique_and_lead_to_a_member(dimension: pl.DataFrame, spellings: pl.DataFrame) -> None:
     written = spellings["spelling"]
 
     assert written.is_unique().all()

@@ -115,9 +115,7 @@ def test_equal_customers_score_the_same_by_their_lowest_rank(engine: Engine) -> 
     [(date(2010, 3, 1), False), (date(2010, 4, 1), True), (MARCH, True), (APRIL, False)],
     ids=["thirteenth month", "twelfth month", "the month itself", "after the close"],
 )
-def test_a_close_looks_at_the_twelve_months_that_end_with_it(
-    engine: Engine, sale_month: date, is_scored: bool
-) -> None:
+def test_a_close_looks_at_the_twelve_months_that_end_with_it(engine: Engine, sale_month: date, is_scored: bool) -> None:
     assert bool(scores_of(engine, {"sale_month": sale_month})) == is_scored
 
 

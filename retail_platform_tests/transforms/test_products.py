@@ -138,8 +138,10 @@ def test_an_unknown_first_price_and_description_are_judged_when_they_are_known(e
 
 def test_a_code_that_is_no_product_has_one_version_without_a_price(engine: Engine) -> None:
     months = product_month_rows(
-        *(month(start, name, price) | {"stock_code": "POST", "line_type": "postage"}
-          for start, name, price in [(JANUARY, "POSTAGE", "1.00"), (FEBRUARY, "CARRIAGE", "9.00")])
+        *(
+            month(start, name, price) | {"stock_code": "POST", "line_type": "postage"}
+            for start, name, price in [(JANUARY, "POSTAGE", "1.00"), (FEBRUARY, "CARRIAGE", "9.00")]
+        )
     )
     found = rows_of(product_versions(engine(months), APRIL), ["description", "recommended_price", "valid_to"])
 
