@@ -38,11 +38,7 @@ def bronze(
     states = ledger.day_states().filter(pl.col("sale_date").is_null() | pl.col("sale_date").is_between(*days, "left"))
     rows = pl.concat([bronze_rows(settings, ledger, *days), undated_rows(settings, ledger)]).collect()
     yield from require(SALES, [contract_holds(BRONZE_SALES, rows), keys_are_unique(BRONZE_SALES, rows)])
-    # A day without a sale is nothing odd in a backfill; it is when the morning's run looks for yesterday.
-    severity = (
-        dg.AssetCheckSeverity.ERROR if "dagster/schedule_name" in context.run.tags else dg.AssetCheckSeverity.WARN
-    )
-    yield result_of(every_day_has_rows(days, rows), SALES, severity)
+    yield result_of(every_day_has_rows(days, rows), SALES, _severity_of_an_empty_day(context.run.tags))
 
     version = lake.replace_days_and_undated(BRONZE_SALES, rows, days)
     states_version = lake.replace_days_and_undated(BRONZE_DAYS, states, days)

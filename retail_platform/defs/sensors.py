@@ -24,7 +24,12 @@ SECONDS_PER_TICK = 40.0
 """After this the tick ends, and the next one goes on with the files that are left."""
 
 
-@dg.sensor(job=run_days, minimum_interval_seconds=10, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    job=run_days,
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Registers new files in landing, and asks for a run over each stretch of days the marts do not hold yet.",
+)
 def sales_file_arrival_sensor(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
 ) -> dg.SensorResult:
@@ -46,7 +51,7 @@ def sales_file_arrival_sensor(
     return dg.SensorResult(
         run_requests=[_run_request(stretch, fingerprints) for stretch in asked],
         asset_events=[*_arrivals(registration), *_verdicts(set_aside, seen != (context.cursor or "[]"))],
-        skip_reason=None if asked else f"{len(waiting)} stretches of days wait for runs that are going on.",
+        skip_reason=None if asked else _skip_reason(len(waiting)),
         cursor=seen,
     )
 
@@ -71,6 +76,12 @@ def _run_request(stretch: Days, fingerprints: Mapping[date | None, str]) -> dg.R
     state = [[str(day), fingerprint] for day, fingerprint in fingerprints.items() if day is None or day in stretch]
     digest = hashlib.sha256(json.dumps([str(stretch.start), str(stretch.end), sorted(state)]).encode()).hexdigest()
     return dg.RunRequest(run_key=digest, tags=range_tags(stretch))
+
+
+def _skip_reason(waiting: int) -> str:
+    if not waiting:
+        return "The marts hold every day of the ledger."
+    return f"{waiting} stretches of days wait for a run that is going on, or for a run of people after one that failed."
 
 
 def _verdicts(set_aside: pl.DataFrame, has_changed: bool) -> list[dg.AssetCheckEvaluation]:
