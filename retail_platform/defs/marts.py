@@ -85,7 +85,7 @@ def publication(
         days = built_days(connection)
         states = lake.scan(SILVER_DAYS).filter(pl.col("sale_date").is_null() | pl.col("sale_date").is_in(list(days)))
         fingerprints = dict(states.select("sale_date", "fingerprint").collect().iter_rows())
-        result = publish_marts(connection, fingerprints=fingerprints, built=days, run_id=context.run_id)
+        result = publish_marts(connection, fingerprints=fingerprints, built=days, run_id=context.run.run_id)
     yield dg.MaterializeResult(
         asset_key=PUBLICATION,
         metadata={"publication": result.version, "net_revenue": str(totals["silver"]), "days_published": len(days)},

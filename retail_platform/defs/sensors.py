@@ -28,7 +28,7 @@ SECONDS_PER_TICK = 40.0
     job=run_days,
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Registers new files in landing, and asks for a run over each stretch of days the marts do not hold yet.",
+    description="Registers new files in landing, and asks for a run over each stretch of days the marts do not hold.",
 )
 def sales_file_arrival_sensor(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
