@@ -80,7 +80,7 @@ class DimCountry(Contract):
     latitude: pl.Float64 = pa.Field(
         nullable=True,
         in_range={"min_value": -90, "max_value": 90},
-        description="Latitude of its capital, degrees north.",
+        description="Latitude of the capital, degrees north.",
     )
     longitude: pl.Float64 = pa.Field(
         nullable=True,
