@@ -379,13 +379,19 @@ def _read_json(path: Path, codec: str, max_bytes: int) -> Rows:
     """Objects in lines, or in one array; numbers keep the text they are written in."""
     if (encoding := _encoding(path, codec, max_bytes)) != "utf-8":
         raise _unreadable(f"JSON must be UTF-8, this looks like {encoding}")
-    objects = _json_objects(io.TextIOWrapper(_open(path, codec), encoding="utf-8-sig"))
+    objects = _json_file(path, codec)
     first = list(islice(objects, BATCH_ROWS))
     if not first:
         raise no_rows()
     header = list(dict.fromkeys(chain.from_iterable(first)))
     rest = iter(lambda: list(islice(objects, BATCH_ROWS)), [])
     return Rows(header, (_json_frame(batch, header) for batch in chain([first], rest)))
+
+
+def _json_file(path: Path, codec: str) -> Iterator[dict[str, Any]]:
+    """Every object of the file, which is closed with the iterator."""
+    with io.TextIOWrapper(_open(path, codec), encoding="utf-8-sig") as text:
+        yield from _json_objects(text)
 
 
 def _json_objects(text: TextIO) -> Iterator[dict[str, Any]]:

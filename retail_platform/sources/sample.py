@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -158,18 +158,16 @@ class _File:
     def __init__(self, unfinished: Path, folder: Path, name: str) -> None:
         self.path = folder / name
         self.part = unfinished / f"{name}.part"
-        self.handle: BinaryIO | None = None
 
     def append(self, frame: pl.DataFrame) -> None:
         """Write lines, the header before the first."""
-        first = self.handle is None
-        self.handle = self.handle or self.part.open("wb")
-        frame.write_csv(self.handle, include_header=first)
+        first = not self.part.exists()
+        with self.part.open("ab") as file:
+            frame.write_csv(file, include_header=first)
 
     def finish(self) -> Iterator[Path]:
         """Give the file its name, if it has lines."""
-        if self.handle:
-            self.handle.close()
+        if self.part.exists():
             os.replace(self.part, self.path)
             yield self.path
 
