@@ -203,7 +203,14 @@ def stop() -> None:
 
 
 def land(settings: Settings, files: Sequence[Path]) -> None:
-    """Copy files into landing under their names; a file half copied is never seen under its name."""
+    """Copy files into landing under their names; a file half copied is never seen under its name.
+
+    Raises:
+        click.BadParameter: two of the files have the same name; nothing is copied.
+    """
+    names = [path.name for path in files]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise click.BadParameter(f"{', '.join(twice)} is given twice; rename one, or land them one after the other.")
     settings.landing.mkdir(parents=True, exist_ok=True)
     for path in files:
         part = settings.landing / f".{path.name}.part"

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -79,3 +80,14 @@ def test_landing_keeps_the_modification_time_and_leaves_no_part(tmp_path: Path) 
     landed = settings.landing / "sales.csv"
     assert landed.stat().st_mtime_ns == source.stat().st_mtime_ns
     assert [path.name for path in settings.landing.iterdir()] == ["sales.csv"]
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    sources = [tmp_path / folder / "sales.csv" for folder in ("a", "b")]
+    for source in sources:
+        source.parent.mkdir()
+        source.write_text("Invoice\n")
+    settings = Settings(home=tmp_path / "home", mappings=None)
+    with pytest.raises(click.BadParameter, match="given twice"):
+        land(settings, sources)
+    assert not settings.landing.exists()
