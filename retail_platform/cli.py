@@ -62,6 +62,7 @@ def run(start: datetime, end: datetime) -> None:
 def ingest(files: Sequence[Path]) -> None:
     """Land FILES and run the days they hold."""
     settings = _prepared()
+    _register(settings)  # what is in landing already is kept before a file of the same name takes its place
     land(settings, files)
     _register_and_run(settings)
 
@@ -136,19 +137,24 @@ def dev(port: int) -> None:
 @main.command()
 def rebuild() -> None:
     """Delete the lake and build it again from the ledger and the kept bytes."""
-    settings = _prepared()
     from retail_platform.lakehouse.ledger import Ledger
+    from retail_platform.warehouse.lock import lake_lock
+    from retail_platform.warehouse.server import warehouse_database
+
+    settings = _prepared()
 
     days = [day for day in Ledger(settings).fingerprints() if day is not None]
     if not days:
         raise click.ClickException("the ledger holds no day yet; land a file first (retail ingest FILE).")
-    shutil.rmtree(settings.lake, ignore_errors=True)
+    with lake_lock(warehouse_database(settings), lambda: console.print("Another run has the lake; waiting.")):
+        if settings.lake.exists():
+            shutil.rmtree(settings.lake)
     _report(settings, _run(settings, Days(min(days), max(days) + ONE_DAY)))
 
 
 @main.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--lines", default=100_000, show_default=True, help="Sales lines, from 1,000.")
+@click.option("--lines", default=100_000, show_default=True, type=click.IntRange(min=1_000), help="Sales lines.")
 @click.option("--seed", default=1, show_default=True, help="Another seed gives another shop.")
 @click.option("--files", type=click.Choice(["daily", "monthly", "yearly"]), default="monthly", show_default=True)
 def sample(folder: Path, lines: int, seed: int, files: Files) -> None:
@@ -185,8 +191,8 @@ def fetch(dataset: str, folder: Path, url: str | None) -> None:
     console.print(str(workbook))
 
 
-@main.command()
-@click.argument("arguments", nargs=-1)
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: Sequence[str]) -> None:
     """Open psql on the warehouse."""
     from retail_platform.warehouse.server import psql_path, warehouse_database
@@ -240,19 +246,24 @@ def _write_sample(folder: Path, lines: int, seed: int = 1, files: Files = "month
     console.print(f"{len(written)} files in {folder}")
 
 
-def _register_and_run(settings: Settings) -> None:
-    """Register what is in landing, then run every day that the marts do not hold yet."""
+def _register(settings: Settings) -> None:
     from retail_platform.lakehouse.landing import register_arrivals
-    from retail_platform.status import days_waiting
 
     with _progress("Registering files") as advance:
-        registration = register_arrivals(settings, on_file=lambda _, number, total: advance(number - 1, total))
+        registration = register_arrivals(settings, on_file=lambda _, number, total: advance(number, total))
     console.print(f"{registration.accepted} files accepted, {registration.set_aside} set aside")
+
+
+def _register_and_run(settings: Settings) -> None:
+    """Register what is in landing, then run every day that the marts do not hold yet."""
+    from retail_platform.status import days_waiting
+
+    _register(settings)
     waiting = days_waiting(settings)
     if not waiting:
         console.print("Nothing to run: the marts hold all of it.")
-        return
-    _report(settings, _run(settings, Days(waiting[0].start, waiting[-1].end)))
+    for stretch in waiting:
+        _report(settings, _run(settings, stretch))
 
 
 def _run(settings: Settings, days: Days) -> "RunOutcome":

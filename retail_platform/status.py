@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 import psycopg
 
-from retail_platform.contracts import BRONZE_SALES, FACT_SALE, SILVER_REJECTS, SILVER_SALES, TABLES
-from retail_platform.lakehouse.days import Days, waiting_stretches
+from retail_platform.contracts import BRONZE_SALES, FACT_SALE, SILVER_DAYS, SILVER_REJECTS, SILVER_SALES, TABLES
+from retail_platform.lakehouse.days import ONE_DAY, Days, settled_states, waiting_stretches
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.lakehouse.landing import files_set_aside
 from retail_platform.lakehouse.ledger import Ledger
@@ -23,7 +23,8 @@ def days_waiting(settings: Settings) -> list[Days]:
     """The stretches of days that the ledger holds otherwise than the published marts."""
     with warehouse_database(settings).connect() as connection:
         prepare_warehouse(connection)
-        present = loaded_fingerprints(connection)
+        published = loaded_fingerprints(connection)
+    present = settled_states(published, Lake(settings.lake).day_states(SILVER_DAYS))
     return waiting_stretches(Ledger(settings).fingerprints(), present, settings.first_day)
 
 
@@ -55,7 +56,12 @@ def platform_status(settings: Settings) -> list[tuple[str, list[str], Rows]]:
         ("warehouse", _warehouse_state(settings, pid)),
     ]
     if pid or settings.database_url:
-        runs.append(("days waiting for a run", ", ".join(f"{d.start} to {d.end}" for d in days_waiting(settings)) or 0))
+        runs.append(
+            (
+                "days waiting for a run",
+                ", ".join(f"{d.start} to {d.end - ONE_DAY}" for d in days_waiting(settings)) or 0,
+            )
+        )
     tables: Rows = [
         (table, lake.version(table), _rows(lake.scan(table)), _last_day(lake, table))
         for table in TABLES

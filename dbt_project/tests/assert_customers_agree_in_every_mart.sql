@@ -8,7 +8,8 @@ totals as (
     select
         'int_invoices__pivoted_by_line_type' as model,
         count(distinct customer_id) as customer_count,
-        count(distinct invoice_key) filter (where not is_cancelled) as order_count,
+        -- An invoice of two customers is an order of each.
+        count(distinct (customer_id, invoice_key)) filter (where not is_cancelled) as order_count,
         coalesce(sum(net_revenue), 0) as net_revenue
     from {{ ref('int_invoices__pivoted_by_line_type') }}
     where customer_id is not null

@@ -15,7 +15,7 @@ from retail_platform.lakehouse.lake import Lake
 from retail_platform.lakehouse.ledger import Ledger
 from retail_platform.lakehouse.stage import bronze_rows, undated_rows
 from retail_platform.settings import Settings
-from retail_platform.transforms.quality import contract_holds, every_day_has_rows, keys_are_unique
+from retail_platform.transforms.quality import contract_holds, every_day_has_rows, keys_are_unique, rows_match_ledger
 
 SALES = key_of(BRONZE_SALES)
 
@@ -26,7 +26,10 @@ SALES = key_of(BRONZE_SALES)
         table_spec(BRONZE_SALES, DELIVERIES, daily=True),
         table_spec(BRONZE_DAYS, DELIVERIES, daily=True),
     ],
-    check_specs=[*check_specs(SALES, *BLOCKING), *check_specs(SALES, "every_day_has_rows", blocking=False)],
+    check_specs=[
+        *check_specs(SALES, *BLOCKING, "rows_match_ledger"),
+        *check_specs(SALES, "every_day_has_rows", blocking=False),
+    ],
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=LAKE_POOL,
 )
@@ -38,6 +41,7 @@ def bronze(
     states = ledger.day_states().filter(pl.col("sale_date").is_null() | pl.col("sale_date").is_between(*days, "left"))
     rows = pl.concat([bronze_rows(settings, ledger, *days), undated_rows(settings, ledger)]).collect()
     yield from require(SALES, [contract_holds(BRONZE_SALES, rows), keys_are_unique(BRONZE_SALES, rows)])
+    yield from require(SALES, [rows_match_ledger(states, rows)])
     yield result_of(every_day_has_rows(days, rows), SALES, _severity_of_an_empty_day(context.run.tags))
 
     version = lake.replace_days_and_undated(BRONZE_SALES, rows, days)

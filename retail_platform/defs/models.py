@@ -9,6 +9,7 @@ What is done around a build (which days, publishing) stays out (`marts`).
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ def read_manifest() -> Json:
     if not MANIFEST.exists() or MANIFEST.stat().st_mtime < newest:
         from dagster_dbt import DbtProject
 
+        # dagster-dbt looks for the program `dbt` on the PATH, where a virtual environment that is not active has none.
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         project = DbtProject(PROJECT)
         project.preparer.prepare(project)
     manifest: Json = json.loads(MANIFEST.read_bytes())

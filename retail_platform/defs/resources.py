@@ -9,10 +9,8 @@ import dagster as dg
 
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import Settings, get_settings
+from retail_platform.warehouse.lock import lake_lock
 from retail_platform.warehouse.server import warehouse_database
-
-LAKE_LOCK = 6_170_001
-"""Number of the advisory lock that the run which writes the lake holds."""
 
 
 @dg.resource(description="The settings of the platform, from RETAIL_* variables.")
@@ -28,11 +26,8 @@ def platform_lake() -> Iterator[Lake]:
     The pool of dagster.yaml keeps queued runs apart; this also keeps apart those that `retail` runs in its own process.
     """
     settings = get_settings()
-    with warehouse_database(settings).connect(autocommit=True) as connection:
-        locked = connection.execute("select pg_try_advisory_lock(%s)", [LAKE_LOCK]).fetchone()
-        if locked == (False,):
-            dg.get_dagster_logger().info("Another run is writing the lake; this one waits for its end.")
-            connection.execute("select pg_advisory_lock(%s)", [LAKE_LOCK])
+    logger = dg.get_dagster_logger()
+    with lake_lock(warehouse_database(settings), lambda: logger.info("Another run has the lake; waiting for its end.")):
         yield Lake(settings.lake)
 
 

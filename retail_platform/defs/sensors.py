@@ -8,11 +8,13 @@ from datetime import date
 import dagster as dg
 import polars as pl
 
+from retail_platform.contracts import SILVER_DAYS
 from retail_platform.defs.jobs import run_days
 from retail_platform.defs.landing import DELIVERIES, FILES, files_are_readable
 from retail_platform.defs.partitions import RANGE_END_TAG, RANGE_START_TAG, range_tags
 from retail_platform.defs.reports import result_of
-from retail_platform.lakehouse.days import ONE_DAY, Days, days_in, waiting_stretches
+from retail_platform.lakehouse.days import ONE_DAY, Days, days_in, settled_states, waiting_stretches
+from retail_platform.lakehouse.lake import Lake
 from retail_platform.lakehouse.landing import Registration, files_set_aside, register_arrivals
 from retail_platform.lakehouse.ledger import Ledger
 from retail_platform.settings import Settings
@@ -36,8 +38,8 @@ def sales_file_arrival_sensor(
     """One run for each contiguous stretch of days that the ledger holds otherwise than the marts.
 
     The answer is a comparison of two states, so nothing is lost by a tick that failed, a run that was killed or a file
-    that came while a run was going on. The run key is a hash of what is to be reached: a stretch that failed is not
-    asked for again until a delivery changes it.
+    that came while a run was going on. The run key is a hash of both states: a stretch that failed is not asked for
+    again until a delivery changes it.
     """
     registration = register_arrivals(settings, time_budget=SECONDS_PER_TICK)
     ledger = Ledger(settings)
@@ -45,11 +47,13 @@ def sales_file_arrival_sensor(
     seen = json.dumps(set_aside.rows())
     with warehouse_database(settings).connect() as connection:
         prepare_warehouse(connection)
-        waiting = waiting_stretches(fingerprints, loaded_fingerprints(connection), settings.first_day)
+        published = loaded_fingerprints(connection)
+    present = settled_states(published, Lake(settings.lake).day_states(SILVER_DAYS))
+    waiting = waiting_stretches(fingerprints, present, settings.first_day)
     in_flight = days_in_flight(context.instance)
     asked = [stretch for stretch in waiting if not in_flight & set(stretch.every())]
     return dg.SensorResult(
-        run_requests=[_run_request(stretch, fingerprints) for stretch in asked],
+        run_requests=[_run_request(stretch, fingerprints, present) for stretch in asked],
         asset_events=[*_arrivals(registration), *_verdicts(set_aside, seen != (context.cursor or "[]"))],
         skip_reason=None if asked else _skip_reason(len(waiting)),
         cursor=seen,
@@ -72,9 +76,13 @@ def _days_of_tags(tags: Mapping[str, str]) -> Days:
     return Days(date.fromisoformat(tags[RANGE_START_TAG]), date.fromisoformat(tags[RANGE_END_TAG]) + ONE_DAY)
 
 
-def _run_request(stretch: Days, fingerprints: Mapping[date | None, str]) -> dg.RunRequest:
-    state = [[str(day), fingerprint] for day, fingerprint in fingerprints.items() if day is None or day in stretch]
-    digest = hashlib.sha256(json.dumps([str(stretch.start), str(stretch.end), sorted(state)]).encode()).hexdigest()
+def _run_request(stretch: Days, wanted: Mapping[date | None, str], present: Mapping[date | None, str]) -> dg.RunRequest:
+    """The key is the way from what is there to what should be: a way that failed is not gone again by itself."""
+    ways = [
+        sorted((str(day), state) for day, state in states.items() if day is None or day in stretch)
+        for states in (wanted, present)
+    ]
+    digest = hashlib.sha256(json.dumps([str(stretch.start), str(stretch.end), ways]).encode()).hexdigest()
     return dg.RunRequest(run_key=digest, tags=range_tags(stretch))
 
 

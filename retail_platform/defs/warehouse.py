@@ -14,6 +14,7 @@ from retail_platform.contracts import (
     DIM_PRODUCT,
     FACT_SALE,
     GOLD_TABLES,
+    SILVER_DAYS,
     Table,
 )
 from retail_platform.defs.layers import (
@@ -25,12 +26,18 @@ from retail_platform.defs.layers import (
     column_schema,
     key_of,
 )
+from retail_platform.defs.reports import check_specs, require
 from retail_platform.lakehouse.days import Days, days_in, next_month, stretches
 from retail_platform.lakehouse.lake import Lake
+from retail_platform.lakehouse.ledger import Ledger
 from retail_platform.settings import Settings
+from retail_platform.transforms.quality import lake_holds_published_days
 from retail_platform.warehouse.load import LoadResult, consumed_versions, load_gold, loaded_span
+from retail_platform.warehouse.publish import loaded_fingerprints
 from retail_platform.warehouse.server import warehouse_database
 from retail_platform.warehouse.tables import prepare_warehouse
+
+FACTS = asset_key("warehouse", FACT_SALE.name)
 
 
 def warehouse_spec(table: Table) -> dg.AssetSpec:
@@ -50,16 +57,19 @@ def warehouse_spec(table: Table) -> dg.AssetSpec:
 @dg.multi_asset(
     name="warehouse",
     specs=[warehouse_spec(table) for table in GOLD_TABLES],
+    check_specs=check_specs(FACTS, "lake_holds_published_days"),
     retry_policy=TRANSIENT_FAULTS,
     pool=LAKE_POOL,
 )
 def warehouse(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
-) -> Iterator[dg.MaterializeResult[Any]]:
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
     """Load the dimensions, and the days of invoices and facts that changed since the last load."""
     position = lake.position(FACT_SALE) | lake.position(DIM_INVOICE)
     with warehouse_database(settings).connect() as connection:
         prepare_warehouse(connection)
+        published, delivered = loaded_fingerprints(connection), Ledger(settings).fingerprints()
+        yield from require(FACTS, [lake_holds_published_days(published, delivered, lake.day_states(SILVER_DAYS))])
         days = _days_to_load(lake, consumed_versions(connection), loaded_span(connection))
         ranges = stretches(days)
         result = load_gold(

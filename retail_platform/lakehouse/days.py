@@ -42,6 +42,16 @@ def stretches(days: Iterable[date]) -> list[Days]:
     return ranges
 
 
+def settled_states(published: Mapping[date | None, str], held: Mapping[date | None, str]) -> dict[date | None, str]:
+    """What is there of each published day: its state, or `lost` when the lake does not hold that state any more.
+
+    Args:
+        published: day (None: rows without one) -> fingerprint that the marts show.
+        held: the same of what the lake holds.
+    """
+    return {day: state if held.get(day) == state else "lost" for day, state in published.items()}
+
+
 def waiting_stretches(
     wanted: Mapping[date | None, str], present: Mapping[date | None, str], first_day: date
 ) -> list[Days]:

@@ -132,6 +132,10 @@ class Lake:
         delta, origin = self._open(table), self._open(source)
         return None if delta is None or origin is None else delta.transaction_version(_identity(source, origin))
 
+    def day_states(self, table: Table) -> dict[date | None, str]:
+        """Day (None: rows without one) -> fingerprint, of a table of day states."""
+        return dict(self.scan(table).select("sale_date", "fingerprint").collect().iter_rows())
+
     def changed_days(self, table: Table, since: int | None) -> set[date] | None:
         """The days for which rows were replaced after a version.
 

@@ -3,8 +3,9 @@
 A check here answers with a `Finding`; `defs/` turns it into an asset check. Thresholds and scores over time stay out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -191,6 +192,45 @@ def intervals_are_sound(versions: pl.DataFrame, member: str) -> Finding:
         wrong.is_empty(),
         f"{wrong.height} of {versions.height} versions overlap, leave a hole or are numbered wrongly; expected none.",
         {"wrong": wrong.select(member, "version", "valid_from", "valid_to", "is_current").head(EVIDENCE_ROWS)},
+    )
+
+
+def rows_match_ledger(states: pl.DataFrame, rows: pl.DataFrame) -> Finding:
+    """Whether bronze is about to hold as many rows of each day as the ledger says were delivered.
+
+    Args:
+        states: day states of the ledger (sale_date, rows).
+        rows: the rows to be written (sale_date).
+    """
+    found = rows.group_by("sale_date").agg(found=pl.len().cast(pl.Int64))
+    compared = states.select("sale_date", "rows").join(
+        found, on="sale_date", how="full", coalesce=True, nulls_equal=True
+    )
+    wrong = compared.filter(pl.col("rows").ne_missing(pl.col("found"))).sort("sale_date")
+    return Finding(
+        "rows_match_ledger",
+        wrong.is_empty(),
+        f"{wrong.height} days have another number of rows than the ledger says; make the stage anew (retail rebuild).",
+        {"days_that_differ": wrong.head(EVIDENCE_ROWS)},
+    )
+
+
+def lake_holds_published_days(
+    published: Collection[date | None], delivered: Collection[date | None], held: Collection[date | None]
+) -> Finding:
+    """Whether no published day would vanish only because the lake has lost it.
+
+    Args:
+        published: the days that the marts show.
+        delivered: the days that the ledger holds.
+        held: the days that silver holds.
+    """
+    lost = sorted(str(day) for day in (set(published) & set(delivered)) - set(held))
+    return Finding(
+        "lake_holds_published_days",
+        not lost,
+        f"{len(lost)} published days are not in the lake, though they were delivered; run them first (retail rebuild).",
+        {"first_days": lost[:EVIDENCE_ROWS]},
     )
 
 

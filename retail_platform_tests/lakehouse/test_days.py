@@ -2,7 +2,7 @@ from datetime import date
 
 import pytest
 
-from retail_platform.lakehouse.days import Days, next_month, stretches, waiting_stretches
+from retail_platform.lakehouse.days import Days, next_month, settled_states, stretches, waiting_stretches
 
 D = date
 
@@ -48,3 +48,11 @@ def test_rows_without_a_day_travel_with_the_newest_day() -> None:
 
 def test_nothing_waits_when_both_are_equal() -> None:
     assert waiting_stretches({D(2011, 1, 7): "a"}, {D(2011, 1, 7): "a"}, D(2009, 12, 1)) == []
+
+
+def test_a_published_day_that_the_lake_lost_waits_and_so_does_one_that_lost_its_rows() -> None:
+    monday, tuesday, gone = D(2011, 1, 10), D(2011, 1, 11), D(2011, 1, 12)
+    published = {monday: "a", tuesday: "b", gone: "c"}
+    present = settled_states(published, {monday: "a"})
+    assert present == {monday: "a", tuesday: "lost", gone: "lost"}
+    assert waiting_stretches({monday: "a", tuesday: "b"}, present, monday) == [Days(tuesday, D(2011, 1, 13))]
