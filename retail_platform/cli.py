@@ -147,8 +147,12 @@ def rebuild() -> None:
     if not days:
         raise click.ClickException("the ledger holds no day yet; land a file first (retail ingest FILE).")
     with lake_lock(warehouse_database(settings), lambda: console.print("Another run has the lake; waiting.")):
+        discarded = settings.home / "lake.discarded"
+        if discarded.exists():
+            shutil.rmtree(discarded)
         if settings.lake.exists():
-            shutil.rmtree(settings.lake)
+            settings.lake.rename(discarded)  # at once: a lake of which half is deleted would look like one
+            shutil.rmtree(discarded)
     _report(settings, _run(settings, Days(min(days), max(days) + ONE_DAY)))
 
 

@@ -177,8 +177,8 @@ def fact_sale(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -
 
 
 def _rekeyed_days(lake: Lake) -> set[date]:
-    """The days of months in which a dimension's keys have moved since facts were last keyed."""
-    months = lake.months(FACT_SALE)
+    """The days of months in which a dimension's keys have moved since facts were last keyed; never keyed: all days."""
+    months = lake.months(SILVER_SALES)
     held = days_in([Days(month, next_month(month)) for month in months])
     moved: set[date] = set()
     for table in (DIM_PRODUCT, DIM_CUSTOMER):
