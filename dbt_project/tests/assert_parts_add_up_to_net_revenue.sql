@@ -1,7 +1,7 @@
 {{ config(meta={'dagster': {'ref': {'name': 'daily_sales'}}}) }}
 
 -- Line types, and gross and cancelled amounts, each make up net_revenue exactly.
-{% for model in ['daily_sales', 'monthly_sales', 'country_sales'] %}
+{% for model in ['daily_sales', 'monthly_sales', 'sales_by_period', 'country_sales'] %}
 select
     '{{ model }}' as model,
     net_revenue,

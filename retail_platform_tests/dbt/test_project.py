@@ -32,6 +32,7 @@ MARTS = (
     "kpi_overview",
     "monthly_sales",
     "product_performance",
+    "sales_by_period",
 )
 DAYS = {line.sale_date for line in LINES}
 DECEMBER, JANUARY, MARCH = date(2010, 12, 1), date(2011, 1, 1), date(2011, 3, 1)
@@ -146,6 +147,19 @@ def test_monthly_sales(built: Project) -> None:
         (JANUARY, 2011, 4, True, 2, 2, 1, *money("6.25", "-68.9416", None)),
         (MARCH, 2011, 4, False, 1, 1, 0, *money("4", None, None)),
     ]
+
+
+def test_sales_by_period(built: Project) -> None:
+    """Customer 2 buys in January and in March: one customer of the quarter, and two orders."""
+    columns = "period, period_to, is_closed, order_count, customer_count, line_count, net_revenue"
+    query = f"select {columns} from marts_build.sales_by_period where granularity = '%s' order by period"
+    week = (date(2011, 1, 3), date(2011, 1, 10), True, 2, 2, 4, *money("6.25"))
+    assert week in built.ask(query % "WEEKLY")
+    assert built.ask(query % "QUARTERLY") == [
+        (date(2010, 10, 1), JANUARY, True, 2, 1, 3, *money("20.1234")),
+        (JANUARY, date(2011, 4, 1), False, 3, 2, 6, *money("10.25")),
+    ]
+    assert built.ask("select count(*) from marts_build.sales_by_period") == [(4 + 3 + 3 + 2 + 2,)]
 
 
 def test_country_sales(built: Project) -> None:
@@ -389,4 +403,4 @@ def test_no_model_asks_the_clock(built: Project) -> None:
     clock = re.compile(r"\b(now\(|current_(date|time)|localtime|(clock|statement)_timestamp|timeofday|random\()", re.I)
     models = [node.node for node in compiled.result if node.node.resource_type == "model"]
     assert [model.name for model in models if clock.search(re.sub("--.*", "", model.compiled_code))] == []
-    assert len(models) == 17
+    assert len(models) == 18

@@ -34,6 +34,7 @@ KEYS = [
     "marts/monthly_sales",
     "marts/product_performance",
     "marts/publication",
+    "marts/sales_by_period",
     "silver/customer_months",
     "silver/days",
     "silver/product_months",
