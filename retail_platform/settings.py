@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     max_uncompressed_bytes: int = Field(
         20 * 2**30, gt=0, description="A compressed file that unpacks to more is set aside."
     )
+    dagster_url: str = Field("http://127.0.0.1:3000", description="Dagster's webserver, which runs the API's tasks.")
+    export_seconds: float = Field(
+        600, gt=0, description="How long the database may work on one export; other questions have less."
+    )
 
     @property
     def landing(self) -> Path:
@@ -52,6 +56,11 @@ class Settings(BaseSettings):
     def postgres(self) -> Path:
         """Data folder of the embedded PostgreSQL."""
         return self.home / "postgres"
+
+    @property
+    def exports(self) -> Path:
+        """Files that tasks of the API made: a folder a run, removed after some days."""
+        return self.home / "exports"
 
     @property
     def dagster_home(self) -> Path:
