@@ -1,0 +1,146 @@
+"""What a client is told when something is wrong: problem details (RFC 9457), the same from every route.
+
+Lives here: the error that carries a problem, how other errors become one, and how OpenAPI shows them. Stays out: when
+something is wrong, which every room knows for itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from retail_platform.serving.query.errors import NotAllowedError, QuestionError
+
+MEDIA_TYPE = "application/problem+json"
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "description": "Problem details (RFC 9457).",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "description": "about:blank: the title says all that the kind does."},
+        "title": {"type": "string", "description": "The kind of problem, in words that never change."},
+        "status": {"type": "integer", "description": "The HTTP status."},
+        "detail": {"type": "string", "description": "What was found, what was expected, how to mend it."},
+        "instance": {"type": "string", "description": "The request's id, as in X-Request-ID and in the log."},
+        "errors": {
+            "type": "array",
+            "description": "Each argument that is wrong.",
+            "items": {
+                "type": "object",
+                "required": ["argument", "detail"],
+                "properties": {"argument": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+
+EXAMPLES = {
+    400: "sort: there is no column `revenu`; it may be one of net_revenue, sale_date.",
+    401: "This needs a name. Send a bearer token, an X-API-Key, or a name and password.",
+    403: "This needs the role analyst; yours is viewer.",
+    404: "There is nothing at this address. The addresses are in /openapi.json.",
+    405: "This address does not take this method; see the header Allow.",
+    413: "The request's body is larger than 1048576 bytes.",
+    422: "One argument is wrong.",
+    429: "More than 300 requests in 60 s. Ask again in 12 s.",
+    500: "An error on our side. The log has it under the request's id.",
+    503: "The warehouse does not answer.",
+    504: "The answer took longer than 30 s. Ask for less.",
+}
+
+
+def _described(status: int) -> dict[str, Any]:
+    title = HTTPStatus(status).phrase
+    example = {"type": "about:blank", "title": title, "status": status, "detail": EXAMPLES[status]}
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": title, "content": {MEDIA_TYPE: {"schema": schema, "example": example}}}
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {status: _described(status) for status in EXAMPLES}
+"""For `responses=`; the application gives them to every route."""
+
+
+class ProblemError(HTTPException):
+    """Ends a request with problem details.
+
+    Attributes:
+        title: the kind of problem; the status' own phrase unless given.
+        members: further members of the object, e.g. `errors=[{"argument": …, "detail": …}]`.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        title: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.title = title or HTTPStatus(status).phrase
+        self.members = members
+
+
+def problem_response(request_id: str, error: HTTPException) -> Response:
+    """The answer that tells of an error.
+
+    Args:
+        request_id: of the request that failed; by it the log is searched.
+        error: a ProblemError, or another HTTPException, of which status and detail are told.
+    """
+    problem = error if isinstance(error, ProblemError) else ProblemError(error.status_code, str(error.detail))
+    content = {
+        "type": "about:blank",
+        "title": problem.title,
+        "status": problem.status_code,
+        "detail": problem.detail,
+        "instance": request_id,
+        **problem.members,
+    }
+    headers = {"Cache-Control": "no-store", **(error.headers or {})}
+    return Response(orjson.dumps(content), problem.status_code, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of a route answered as a problem; those that nobody expects are the middleware's."""
+    app.add_exception_handler(HTTPException, _answer)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(QuestionError, _answer_question)
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the middleware gave the request."""
+    return str(request.scope["state"]["request_id"])
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code in (404, 405) and not isinstance(error, ProblemError):
+        error = HTTPException(error.status_code, EXAMPLES[error.status_code], error.headers)
+    return problem_response(request_id_of(request), error)
+
+
+async def _answer_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = [{"argument": _argument(each["loc"]), "detail": str(each["msg"])} for each in error.errors()]
+    detail = "; ".join(f"{each['argument']}: {each['detail']}" for each in found)
+    return problem_response(request_id_of(request), ProblemError(422, detail, errors=found))
+
+
+async def _answer_question(request: Request, error: Exception) -> Response:
+    assert isinstance(error, QuestionError)
+    status = 403 if isinstance(error, NotAllowedError) else 400
+    errors = [{"argument": error.argument, "detail": error.detail}]
+    return problem_response(request_id_of(request), ProblemError(status, str(error), errors=errors))
+
+
+def _argument(location: Sequence[int | str]) -> str:
+    """Where a request is wrong, without pydantic's `query`, `body` and the like in front."""
+    return ".".join(map(str, location[1:] or location))
