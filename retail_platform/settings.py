@@ -7,7 +7,7 @@ removing its folder.
 from datetime import date
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -36,6 +36,22 @@ class Settings(BaseSettings):
     export_seconds: float = Field(
         600, gt=0, description="How long the database may work on one export; other questions have less."
     )
+    token_secret: SecretStr | None = Field(
+        None, min_length=32, description="Signs the API's tokens; the embedded platform makes its own."
+    )
+    oidc_issuer: str | None = Field(None, description="Outside issuer whose bearer tokens are taken, https://….")
+    oidc_audience: str | None = Field(None, description="The audience that the issuer writes for this API.")
+    oidc_jwks_url: str | None = Field(None, description="The issuer's keys; None asks its discovery document.")
+    oidc_role_claim: str = Field("roles", description="Claim with the role or roles; dots go into objects.")
+    oidc_roles: dict[str, str] = Field({}, description="Role of each value of that claim; otherwise the value itself.")
+    rate_limits: dict[str, str] = Field({}, description='Requests by role, over the defaults: {"viewer": "60/minute"}.')
+    rate_limit_storage: str = Field("memory://", description="Where requests are counted; redis://… over processes.")
+    cors_origins: list[str] = Field([], description="Origins whose pages may call the API: https://….")
+    trusted_proxies: str | None = Field(
+        None, description="Addresses of proxies whose X-Forwarded headers are believed, separated by commas."
+    )
+    max_request_bytes: int = Field(2**20, gt=0, description="A request with a larger body is refused.")
+    request_seconds: float = Field(30, gt=0, description="An answer that has not begun by then is given up.")
 
     @property
     def landing(self) -> Path:
@@ -61,6 +77,16 @@ class Settings(BaseSettings):
     def exports(self) -> Path:
         """Files that tasks of the API made: a folder a run, removed after some days."""
         return self.home / "exports"
+
+    @property
+    def secrets(self) -> Path:
+        """What the platform made for itself and nobody else may read."""
+        return self.home / "secrets"
+
+    @property
+    def logs(self) -> Path:
+        """The API's audit log."""
+        return self.home / "logs"
 
     @property
     def dagster_home(self) -> Path:
