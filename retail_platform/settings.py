@@ -51,6 +51,7 @@ class Settings(BaseSettings):
         None, description="Addresses of proxies whose X-Forwarded headers are believed, separated by commas."
     )
     max_request_bytes: int = Field(2**20, gt=0, description="A request with a larger body is refused.")
+    max_page_size: int = Field(1000, gt=0, description="Rows of a page, groups of an aggregation; exports have no limit.")
     request_seconds: float = Field(30, gt=0, description="An answer that has not begun by then is given up.")
 
     @property
