@@ -4,9 +4,23 @@ Gold tables come from the contracts, marts from dbt's manifest: a new mart is se
 ask of a table is in `query/`; how a face shows it is in `graphql/` and `rest/`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import inspect
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from retail_platform.contracts import GOLD_TABLES, Table
+from retail_platform.settings import CHECKOUT
+from retail_platform.warehouse.tables import warehouse_columns, warehouse_key
+
+MANIFEST = CHECKOUT / "dbt_project" / "target" / "manifest.json"
+
+PERSONAL_COLUMNS = {"customer_id", "customer_key"}
+"""They tell who a customer is in whatever table they are; by name, so that a new mart cannot forget to say it."""
 
 
 class Kind(Enum):
@@ -89,5 +103,156 @@ class ServedTable:
     is_personal: bool
 
 
-Catalogue = Mapping[str, ServedTable]
-"""Served tables by name."""
+class Catalogue(Mapping[str, ServedTable]):
+    """Served tables by name. It never changes, so what is made of it is kept by its identity."""
+
+    def __init__(self, tables: Iterable[ServedTable]) -> None:
+        self._tables = {table.name: table for table in tables}
+
+    def __getitem__(self, name: str) -> ServedTable:
+        return self._tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+@cache
+def read_catalogue(manifest: Path = MANIFEST) -> Catalogue:
+    """What is served: the gold tables, then the marts by name; read once per process.
+
+    Args:
+        manifest: that dbt wrote of the project.
+
+    Raises:
+        FileNotFoundError: dbt has not written its manifest.
+        ValueError: a mart has no primary key, a column of a type that is not served, or a relation whose name is taken.
+    """
+    tables = [*map(_gold_table, GOLD_TABLES), *_marts(manifest)]
+    links = [*_gold_links(), *_mart_links(tables)]
+    return Catalogue(_related(table, links) for table in tables)
+
+
+@dataclass(frozen=True)
+class _Link:
+    """A foreign key, or what holds like one."""
+
+    table: str
+    column: str
+    target: str
+    target_column: str
+
+
+def _gold_table(table: Table) -> ServedTable:
+    columns = [
+        _column(name, table.postgres_types[name], table.nullable[name], table.descriptions[name])
+        for name in warehouse_columns(table)
+    ]
+    description = inspect.cleandoc(table.contract.__doc__ or "")
+    return _served(table.name, table.layer, description, warehouse_key(table), columns)
+
+
+def _marts(manifest: Path) -> list[ServedTable]:
+    if not manifest.exists():
+        raise FileNotFoundError(f"{manifest} is not there: dbt has not read the project. Run `make setup`.")
+    nodes = json.loads(manifest.read_bytes())["nodes"].values()
+    models = [node for node in nodes if node["resource_type"] == "model" and node["schema"] == "marts_build"]
+    return [_mart(model) for model in sorted(models, key=lambda model: str(model["name"]))]
+
+
+def _mart(model: Mapping[str, Any]) -> ServedTable:
+    key = _mart_key(model)
+    columns = [
+        _column(name, column["data_type"], name not in key and not _says(column, "not_null"), column["description"])
+        for name, column in model["columns"].items()
+    ]
+    return _served(model["name"], "marts", model["description"].strip(), key, columns)
+
+
+def _mart_key(model: Mapping[str, Any]) -> tuple[str, ...]:
+    keys = [constraint["columns"] for constraint in model["constraints"] if constraint["type"] == "primary_key"]
+    keys += [[name] for name, column in model["columns"].items() if _says(column, "primary_key")]
+    if len(keys) != 1:
+        raise ValueError(f"mart {model['name']} has {len(keys)} primary keys; name one in the constraints of its .yml")
+    return tuple(keys[0])
+
+
+def _says(column: Mapping[str, Any], constraint: str) -> bool:
+    return any(said["type"] == constraint for said in column["constraints"])
+
+
+def _served(name: str, schema: str, description: str, key: tuple[str, ...], columns: list[Column]) -> ServedTable:
+    by_name = {column.name: column for column in columns}
+    return ServedTable(name, schema, description, key, by_name, {}, is_personal=not PERSONAL_COLUMNS.isdisjoint(key))
+
+
+def _column(name: str, postgres_type: str, nullable: bool, description: str) -> Column:
+    kind = _KINDS.get(postgres_type.partition("(")[0])
+    if kind is None:
+        raise ValueError(f"column {name} has type {postgres_type}, which is not served; add it to _KINDS")
+    if kind is Kind.COUNT and name.endswith("_key"):
+        kind = Kind.KEY
+    return Column(name, kind, postgres_type, nullable, description, is_personal=name in PERSONAL_COLUMNS)
+
+
+_KINDS = {
+    "text": Kind.TEXT,
+    "smallint": Kind.INTEGER,
+    "integer": Kind.INTEGER,
+    "bigint": Kind.COUNT,
+    "numeric": Kind.DECIMAL,
+    "double precision": Kind.FLOAT,
+    "boolean": Kind.BOOLEAN,
+    "date": Kind.DATE,
+    "timestamp without time zone": Kind.LOCAL_TIME,
+    "timestamp": Kind.LOCAL_TIME,
+    "timestamp with time zone": Kind.INSTANT,
+    "timestamptz": Kind.INSTANT,
+    "uuid": Kind.UUID,
+    "json": Kind.JSON,
+    "jsonb": Kind.JSON,
+}
+
+
+def _gold_links() -> Iterator[_Link]:
+    for table in GOLD_TABLES:
+        for column, reference in table.references.items():
+            yield _Link(table.name, column, *reference.split("."))
+
+
+def _mart_links(tables: list[ServedTable]) -> Iterator[_Link]:
+    """A mart's column that is a dimension's key by its name leads to that dimension."""
+    dimensions = {table.key[0]: table.name for table in tables if table.schema == "gold" and len(table.key) == 1}
+    for table in tables:
+        if table.schema == "marts":
+            for column in table.columns.keys() & dimensions.keys():
+                yield _Link(table.name, column, dimensions[column], column)
+
+
+def _related(table: ServedTable, links: list[_Link]) -> ServedTable:
+    one = [
+        Relation(link.column.removesuffix("_key"), link.target, link.column, link.target_column, is_many=False)
+        for link in links
+        if link.table == table.name
+    ]
+    many = [
+        Relation(_plural(link.table), link.table, link.target_column, link.column, is_many=True)
+        for link in links
+        if link.target == table.name
+    ]
+    names = [*table.columns, *(relation.name for relation in [*one, *many])]
+    if taken := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"{table.name} has several columns or relations named {sorted(taken)}; rename the column")
+    return replace(table, relations={relation.name: relation for relation in [*one, *many]})
+
+
+def _plural(name: str) -> str:
+    return name if name.endswith("s") else f"{name}s"
