@@ -2,7 +2,15 @@
 
 from retail_platform.contracts.base import Contract, Table
 from retail_platform.contracts.bronze import BRONZE_DAYS, BRONZE_SALES
-from retail_platform.contracts.gold import DIM_COUNTRY, DIM_CUSTOMER, DIM_DATE, DIM_INVOICE, DIM_PRODUCT, FACT_SALE
+from retail_platform.contracts.gold import (
+    DAY_QUALITY,
+    DIM_COUNTRY,
+    DIM_CUSTOMER,
+    DIM_DATE,
+    DIM_INVOICE,
+    DIM_PRODUCT,
+    FACT_SALE,
+)
 from retail_platform.contracts.silver import (
     CUSTOMER_MONTHS,
     PRODUCT_MONTHS,
@@ -11,8 +19,16 @@ from retail_platform.contracts.silver import (
     SILVER_SALES,
 )
 
-GOLD_TABLES: tuple[Table, ...] = (DIM_DATE, DIM_COUNTRY, DIM_PRODUCT, DIM_CUSTOMER, DIM_INVOICE, FACT_SALE)
-"""The star schema, referenced tables before the tables that reference them."""
+GOLD_TABLES: tuple[Table, ...] = (
+    DIM_DATE,
+    DIM_COUNTRY,
+    DIM_PRODUCT,
+    DIM_CUSTOMER,
+    DIM_INVOICE,
+    FACT_SALE,
+    DAY_QUALITY,
+)
+"""The star schema, referenced tables before the tables that reference them, and the quality of its days."""
 
 TABLES: tuple[Table, ...] = (
     BRONZE_SALES,
@@ -30,6 +46,7 @@ __all__ = [
     "BRONZE_DAYS",
     "BRONZE_SALES",
     "CUSTOMER_MONTHS",
+    "DAY_QUALITY",
     "DIM_COUNTRY",
     "DIM_CUSTOMER",
     "DIM_DATE",

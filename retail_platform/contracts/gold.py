@@ -269,3 +269,48 @@ FACT_SALE = Table(
         "country_key": "dim_country.country_key",
     },
 )
+
+
+class DayQuality(Contract):
+    """One row per day with a delivered row: how many rows were accepted, and why the others were not.
+
+    Grain: sale_date.  Source: silver/sales and silver/rejects.
+    Units: amounts in the shop's currency.
+    Rows without a usable day belong to no day and are not here (reason invalid_date, or one that comes before it).
+    """
+
+    sale_month: pl.Date = pa.Field(description="First day of the month of sale_date.")
+    sale_date: pl.Date = pa.Field(unique=True, description="Day of the sale.")
+    delivered_rows: pl.Int64 = pa.Field(ge=1, description="Rows delivered for the day.")
+    accepted_rows: pl.Int64 = pa.Field(ge=0, description="Rows that are sale lines.")
+    rejected_rows: pl.Int64 = pa.Field(ge=0, description="Rows that are not, each with one reason.")
+    accepted_amount: Money = pa.Field(description="Amount of the accepted rows.")
+    rejected_amount: Money = pa.Field(
+        nullable=True, description="Amount of the rejected rows that have one; null where none has."
+    )
+    acceptance_pct: Percentage = pa.Field(
+        in_range={"min_value": 0, "max_value": 100}, description="accepted_rows / delivered_rows in percent."
+    )
+    missing_invoice_rows: pl.Int64 = pa.Field(ge=0, description="Rejected rows without an invoice number.")
+    missing_stock_code_rows: pl.Int64 = pa.Field(ge=0, description="Rejected rows without a product code.")
+    invalid_quantity_rows: pl.Int64 = pa.Field(
+        ge=0, description="Rejected rows whose quantity is not a whole number of 32 bits, or 0."
+    )
+    invalid_price_rows: pl.Int64 = pa.Field(
+        ge=0, description="Rejected rows whose price is not plain decimal text, or whose amount is too large."
+    )
+    adjustment_rows: pl.Int64 = pa.Field(ge=0, description="Rejected rows of an adjustment, or with a negative price.")
+    zero_price_rows: pl.Int64 = pa.Field(ge=0, description="Rejected rows with price 0.")
+    test_line_rows: pl.Int64 = pa.Field(ge=0, description="Rejected rows that sell a test code.")
+    superseded_rows: pl.Int64 = pa.Field(ge=0, description="Rejected rows whose invoice a later delivery restates.")
+    duplicate_line_rows: pl.Int64 = pa.Field(ge=0, description="Rejected rows that repeat a line of their delivery.")
+
+
+DAY_QUALITY = Table(
+    "gold",
+    "day_quality",
+    DayQuality,
+    key=("sale_date",),
+    day="sale_date",
+    month="sale_month",
+)

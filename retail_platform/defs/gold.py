@@ -1,4 +1,4 @@
-"""Gold: the star schema. Dimensions are rebuilt from month summaries; invoices and facts day by day."""
+"""Gold: the star schema. Dimensions are rebuilt from month summaries; invoices, facts and quality day by day."""
 
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -11,6 +11,7 @@ import polars as pl
 
 from retail_platform.contracts import (
     CUSTOMER_MONTHS,
+    DAY_QUALITY,
     DIM_COUNTRY,
     DIM_CUSTOMER,
     DIM_DATE,
@@ -18,6 +19,7 @@ from retail_platform.contracts import (
     DIM_PRODUCT,
     FACT_SALE,
     PRODUCT_MONTHS,
+    SILVER_REJECTS,
     SILVER_SALES,
     Table,
 )
@@ -31,12 +33,14 @@ from retail_platform.settings import Settings
 from retail_platform.transforms.calendar import date_dimension
 from retail_platform.transforms.countries import alias_keys, country_dimension, country_keys, unmapped_spellings
 from retail_platform.transforms.customers import customer_dimension, customer_versions
+from retail_platform.transforms.day_quality import quality_of_days
 from retail_platform.transforms.facts import fact_sales, invoices, rekeyed_months
 from retail_platform.transforms.products import product_dimension, product_versions
 from retail_platform.transforms.quality import (
     Finding,
     contract_holds,
     countries_are_known,
+    counts_match_silver,
     intervals_are_sound,
     invoices_stay_on_one_day,
     keys_are_unique,
@@ -140,6 +144,31 @@ def dim_invoice(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake])
     yield result_of(invoices_stay_on_one_day(around), key, dg.AssetCheckSeverity.WARN)
     report_days(context, DIM_INVOICE, frame)
     yield written(lake, DIM_INVOICE, frame, version)
+
+
+@dg.multi_asset(
+    name="day_quality",
+    specs=[table_spec(DAY_QUALITY, key_of(SILVER_SALES), key_of(SILVER_REJECTS), daily=True)],
+    check_specs=check_specs(key_of(DAY_QUALITY), *BLOCKING, "counts_match_silver"),
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool=LAKE_POOL,
+)
+def day_quality(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
+    """Count the delivered rows of the run's days; of every day in silver when the table is new to the lake."""
+    days, key = days_of_run(context), key_of(DAY_QUALITY)
+    months = [] if lake.version(DAY_QUALITY) is not None else [*lake.months(SILVER_SALES), *lake.months(SILVER_REJECTS)]
+    ranges = stretches([*days.every(), *days_in([Days(month, next_month(month)) for month in months])])
+    lines, rejects = (
+        lake.scan(table, ranges).select("sale_month", "sale_date", "line_amount", *more).collect()
+        for table, more in ((SILVER_SALES, ()), (SILVER_REJECTS, ("reason",)))
+    )
+    counted = quality_of_days(nw.from_native(lines.lazy()), nw.from_native(rejects.lazy()))
+    frame = counted.to_native().collect().sort("sale_date")
+    checks = [contract_holds(DAY_QUALITY, frame), keys_are_unique(DAY_QUALITY, frame)]
+    yield from require(key, [*checks, counts_match_silver(frame, lines, rejects)])
+    version = lake.replace_days(DAY_QUALITY, frame, ranges)
+    report_days(context, DAY_QUALITY, frame)
+    yield written(lake, DAY_QUALITY, frame, version)
 
 
 @dg.multi_asset(

@@ -6,17 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from retail_platform.contracts import (
-    DIM_COUNTRY,
-    DIM_CUSTOMER,
-    DIM_DATE,
-    DIM_INVOICE,
-    DIM_PRODUCT,
-    FACT_SALE,
-    GOLD_TABLES,
-    SILVER_DAYS,
-    Table,
-)
+from retail_platform.contracts import FACT_SALE, GOLD_TABLES, SILVER_DAYS, Table
 from retail_platform.defs.layers import (
     LAKE_POOL,
     OWNERS,
@@ -38,6 +28,7 @@ from retail_platform.warehouse.server import warehouse_database
 from retail_platform.warehouse.tables import prepare_warehouse
 
 FACTS = asset_key("warehouse", FACT_SALE.name)
+DAILY_TABLES = tuple(table for table in GOLD_TABLES if table.day)
 
 
 def warehouse_spec(table: Table) -> dg.AssetSpec:
@@ -64,8 +55,8 @@ def warehouse_spec(table: Table) -> dg.AssetSpec:
 def warehouse(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
-    """Load the dimensions, and the days of invoices and facts that changed since the last load."""
-    position = lake.position(FACT_SALE) | lake.position(DIM_INVOICE)
+    """Load the dimensions, and the days of the daily tables that changed since the last load."""
+    position = {name: version for table in DAILY_TABLES for name, version in lake.position(table).items()}
     with warehouse_database(settings).connect() as connection:
         prepare_warehouse(connection)
         published, delivered = loaded_fingerprints(connection), Ledger(settings).fingerprints()
@@ -74,9 +65,7 @@ def warehouse(
         ranges = stretches(days)
         result = load_gold(
             connection,
-            dimensions={t.name: lake.scan(t).collect() for t in (DIM_DATE, DIM_COUNTRY, DIM_PRODUCT, DIM_CUSTOMER)},
-            invoices=lake.scan(DIM_INVOICE, ranges).collect(),
-            facts=lake.scan(FACT_SALE, ranges).collect(),
+            tables={t.name: lake.scan(t, ranges if t.day else None).collect() for t in GOLD_TABLES},
             days=days,
             consumed=position,
             run_id=context.run.run_id,
@@ -87,7 +76,7 @@ def warehouse(
 def _days_to_load(lake: Lake, consumed: dict[str, int], loaded: tuple[date, date] | None) -> set[date]:
     """The days that changed since the positions loaded last; every day of lake and warehouse when that is unknown."""
     days: set[date] = set()
-    for table in (FACT_SALE, DIM_INVOICE):
+    for table in DAILY_TABLES:
         (name,) = lake.position(table)
         changed = lake.changed_days(table, consumed.get(name))
         if changed is None:

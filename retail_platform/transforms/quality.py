@@ -87,6 +87,33 @@ def rows_match_bronze(bronze: pl.DataFrame, lines: pl.DataFrame, rejects: pl.Dat
     )
 
 
+def counts_match_silver(quality: pl.DataFrame, lines: pl.DataFrame, rejects: pl.DataFrame) -> Finding:
+    """Whether the counts of each day are those of silver, and add up: delivered = accepted + rejected = all reasons.
+
+    Args:
+        quality: the counted days (contract `DayQuality`).
+        lines: the accepted lines of those days (sale_date).
+        rejects: the rejected rows of those days (sale_date).
+    """
+    counted = quality
+    for name, frame in (("lines", lines), ("rejects", rejects)):
+        counted = counted.join(_per_day(frame, name), on="sale_date", how="full", coalesce=True)
+    parts = ("accepted_rows", "rejected_rows")
+    reasons = [name for name in quality.columns if name.endswith("_rows") and name not in ("delivered_rows", *parts)]
+    wrong = counted.filter(
+        pl.col("accepted_rows").ne_missing(pl.col("lines").fill_null(0))
+        | pl.col("rejected_rows").ne_missing(pl.col("rejects").fill_null(0))
+        | (pl.col("delivered_rows") != pl.sum_horizontal(parts))
+        | (pl.col("rejected_rows") != pl.sum_horizontal(reasons))
+    ).sort("sale_date")
+    return Finding(
+        "counts_match_silver",
+        wrong.is_empty(),
+        f"{wrong.height} of {quality.height} days are counted otherwise than silver holds them; expected none.",
+        {"days_that_differ": wrong.head(EVIDENCE_ROWS)},
+    )
+
+
 def every_day_has_rows(days: Days, rows: pl.DataFrame) -> Finding:
     """Whether something was delivered for every day of a range; a shop may well be closed on one.
 

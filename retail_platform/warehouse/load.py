@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
-from retail_platform.contracts import DIM_INVOICE, FACT_SALE, GOLD_TABLES, Table
+from retail_platform.contracts import FACT_SALE, GOLD_TABLES, Table
 from retail_platform.warehouse.changes import EVERY_ROW, Change, Difference, analyze_if_changed, create_stage, writing
 from retail_platform.warehouse.tables import (
     existing_months,
@@ -25,8 +25,8 @@ from retail_platform.warehouse.tables import (
     warehouse_key,
 )
 
-DIMENSIONS = tuple(table for table in GOLD_TABLES if table.day is None)
-"""Tables without days: always loaded whole."""
+UNPARTITIONED = tuple(table for table in GOLD_TABLES if table is not FACT_SALE)
+"""The tables that are changed as one: those that facts refer to, and those beside them."""
 
 BULK_ROWS = 20_000
 """Rows from which a new month is filled in bulk: 5 instead of 32 microseconds a row, but needs a moment with no reader.
@@ -61,9 +61,7 @@ class LoadResult:
 def load_gold(
     connection: psycopg.Connection,
     *,
-    dimensions: Mapping[str, pl.DataFrame],
-    invoices: pl.DataFrame,
-    facts: pl.DataFrame,
+    tables: Mapping[str, pl.DataFrame],
     days: Collection[date],
     consumed: Mapping[str, int],
     run_id: str,
@@ -75,9 +73,7 @@ def load_gold(
 
     Args:
         connection: without an open transaction; the warehouse is prepared (`prepare_warehouse`).
-        dimensions: name -> all rows of dim_date, dim_country, dim_product and dim_customer.
-        invoices: the rows of dim_invoice of `days`.
-        facts: the rows of fact_sale of `days`.
+        tables: name -> rows, of every gold table: all rows of one without days, those of `days` of one with.
         days: the days to replace; a day without rows in the frames is emptied.
         consumed: source table -> the Delta version the frames were read from.
         run_id: the run that asks, for the record.
@@ -86,13 +82,14 @@ def load_gold(
         What was changed.
 
     Raises:
-        ValueError: a dimension is missing, or a frame has rows of a day that is not in `days`.
+        ValueError: a table is missing, or a frame has rows of a day that is not in `days`.
         psycopg.errors.ForeignKeyViolation: a fact, perhaps of another day, refers to a member that is not in the
             frames; load the days of such facts in the same call.
     """
-    _check_frames(dimensions, invoices, facts, days)
-    months = {month: frame for (month,), frame in facts.partition_by(str(FACT_SALE.month), as_dict=True).items()}
-    load = partial(_load, connection, dimensions, invoices, months, days, consumed, run_id)
+    _check_frames(tables, days)
+    by_month = tables[FACT_SALE.name].partition_by(str(FACT_SALE.month), as_dict=True)
+    months = {month: frame for (month,), frame in by_month.items()}
+    load = partial(_load, connection, tables, months, days, consumed, run_id)
     try:
         return load(bulk_rows=BULK_ROWS)
     except LockNotAvailable:
@@ -117,8 +114,7 @@ def pending_days(connection: psycopg.Connection) -> dict[date, int]:
 
 def _load(
     connection: psycopg.Connection,
-    dimensions: Mapping[str, pl.DataFrame],
-    invoices: pl.DataFrame,
+    tables: Mapping[str, pl.DataFrame],
     months: Mapping[date, pl.DataFrame],
     days: Collection[date],
     consumed: Mapping[str, int],
@@ -133,13 +129,16 @@ def _load(
             _add_month(connection, month, FACT_SALE.empty())
     with writing(connection):
         connection.execute("set local timezone = 'UTC'")
-        members = _find_member_differences(connection, dimensions, invoices, days)
-        for difference in members.values():
+        differences = {
+            table.name: _find_difference(connection, table, identifier(table), tables[table.name], days)
+            for table in UNPARTITIONED
+        }
+        for difference in differences.values():
             difference.upsert()
         fact_change = _load_facts(connection, months, days, bulk)
-        for difference in members.values():
+        for difference in differences.values():
             difference.delete()
-        changes = {name: difference.change for name, difference in members.items()} | {FACT_SALE.name: fact_change}
+        changes = {name: difference.change for name, difference in differences.items()} | {FACT_SALE.name: fact_change}
         for table in GOLD_TABLES:
             analyze_if_changed(connection, identifier(table), changes[table.name].rows)
         load_id = _record(connection, days, sum(frame.height for frame in months.values()), consumed, run_id)
@@ -148,13 +147,11 @@ def _load(
     return LoadResult(load_id, changes, tuple(new_months))
 
 
-def _check_frames(
-    dimensions: Mapping[str, pl.DataFrame], invoices: pl.DataFrame, facts: pl.DataFrame, days: Collection[date]
-) -> None:
-    if missing := {table.name for table in DIMENSIONS} - dimensions.keys():
-        raise ValueError(f"The load lacks the dimensions {sorted(missing)}; hand over all rows of each.")
-    for table, frame in ((DIM_INVOICE, invoices), (FACT_SALE, facts)):
-        others = set(frame[str(table.day)].unique().to_list()) - set(days)
+def _check_frames(tables: Mapping[str, pl.DataFrame], days: Collection[date]) -> None:
+    if missing := {table.name for table in GOLD_TABLES} - tables.keys():
+        raise ValueError(f"The load lacks the tables {sorted(missing)}; hand over the rows of each.")
+    for table in (table for table in GOLD_TABLES if table.day):
+        others = set(tables[table.name][str(table.day)].unique().to_list()) - set(days)
         if others:
             raise ValueError(
                 f"{table} has rows of {len(others)} days that are not to be loaded, the first {min(others)}; "
@@ -167,28 +164,13 @@ def _find_difference(
     table: Table,
     target: sql.Identifier,
     frame: pl.DataFrame,
-    days: Collection[date] | None = None,
+    days: Collection[date],
 ) -> Difference:
-    """The difference of a table, or of some days of it, to a frame."""
+    """The difference to a frame: of a whole table, of one with days that of these days."""
     stage = create_stage(connection, target)
     _copy(connection, table, frame, stage)
     columns, key = warehouse_columns(table), warehouse_key(table)
     return Difference(connection, target, stage, columns, key, _on_days(table, days))
-
-
-def _find_member_differences(
-    connection: psycopg.Connection,
-    dimensions: Mapping[str, pl.DataFrame],
-    invoices: pl.DataFrame,
-    days: Collection[date],
-) -> dict[str, Difference]:
-    """The difference of every table that facts refer to, by name."""
-    members = {
-        table.name: _find_difference(connection, table, identifier(table), dimensions[table.name])
-        for table in DIMENSIONS
-    }
-    invoice_difference = _find_difference(connection, DIM_INVOICE, identifier(DIM_INVOICE), invoices, days)
-    return members | {DIM_INVOICE.name: invoice_difference}
 
 
 def _missing_months(connection: psycopg.Connection, months: Iterable[date]) -> list[date]:
@@ -262,10 +244,10 @@ def _copy(connection: psycopg.Connection, table: Table, frame: pl.DataFrame, tar
             copy.write(rows.write_csv(include_header=False, datetime_format=COPY_TIMES))
 
 
-def _on_days(table: Table, days: Collection[date] | None) -> sql.SQL | sql.Composed:
-    if days is None:
+def _on_days(table: Table, days: Collection[date]) -> sql.SQL | sql.Composed:
+    if table.day is None:
         return EVERY_ROW
-    return sql.SQL("{} = any({}::date[])").format(sql.Identifier(str(table.day)), sql.Literal(sorted(days)))
+    return sql.SQL("{} = any({}::date[])").format(sql.Identifier(table.day), sql.Literal(sorted(days)))
 
 
 def _next_month(month: date) -> date:

@@ -196,7 +196,8 @@ def _definition(table: Table, column: str) -> sql.Composed:
 
 def _indexes(table: Table) -> list[tuple[str, ...]]:
     """The day, the natural key, and every foreign key (by which a vanished member is quickly known to be unused)."""
-    indexes: list[tuple[str, ...]] = [(column,) for column in (table.day, *table.references) if column]
+    wanted = (table.day, *table.references)
+    indexes: list[tuple[str, ...]] = [(column,) for column in wanted if column and (column,) != table.key]
     return [*indexes, NATURAL_KEYS[table.name]] if table.name in NATURAL_KEYS else indexes
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from retail_platform.contracts import DIM_COUNTRY, DIM_CUSTOMER, DIM_INVOICE, DIM_PRODUCT, FACT_SALE, Table
+from retail_platform.contracts import DAY_QUALITY, DIM_COUNTRY, DIM_CUSTOMER, DIM_INVOICE, DIM_PRODUCT, FACT_SALE, Table
 from retail_platform.transforms.calendar import date_dimension
 from retail_platform.transforms.keys import UNKNOWN_KEY, line_ids, surrogate_keys
 from retail_platform.warehouse.connection import Database
@@ -79,7 +79,11 @@ def load(database: Database, lines: Sequence[Line], days: Collection[date]) -> N
     with database.connect() as connection:
         prepare_warehouse(connection)
         load_gold(
-            connection, dimensions=dimensions, invoices=invoices, facts=facts, days=days, consumed={}, run_id="test"
+            connection,
+            tables={**dimensions, "dim_invoice": invoices, "fact_sale": facts, "day_quality": DAY_QUALITY.empty()},
+            days=days,
+            consumed={},
+            run_id="test",
         )
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
@@ -45,8 +45,10 @@ DEPENDENTS: dict[str, tuple[str, Sequence[str]]] = {
     "gold.dim_product": ("stock_code", ()),
     "gold.dim_invoice": ("invoice_no", ()),
     "gold.fact_sale": ("sale_date", VERSION_KEYS),
+    "gold.day_quality": ("sale_date", ()),
     "marts.daily_sales": ("sale_date", ()),
     "marts.monthly_sales": ("sale_month", RATIOS),
+    "marts.sales_by_period": ("period", ()),
     "marts.country_sales": ("sale_month", ()),
     "marts.cohort_retention": ("sale_month", ()),
     "marts.customer_lifetime": ("customer_id", ()),
@@ -181,6 +183,7 @@ def test_a_late_file_changes_its_day_and_what_depends_on_it(dev: Platform) -> No
     )
     invoice = known.sort("sale_date", "invoice_no", "source_row").row(0, named=True)
     day, month = invoice["sale_date"], invoice["sale_date"].replace(day=1)
+    week, quarter = day - timedelta(days=day.weekday()), date(day.year, (day.month - 1) // 3 * 3 + 1, 1)
     lines = sales.filter((pl.col("sale_date") == day) & (pl.col("invoice_no") == invoice["invoice_no"]))
     columns = ["invoice_no", "stock_code", "description", "quantity", "invoiced_at", "unit_price", "customer_id"]
     restated = [list(row) for row in lines.select(*columns, "country").iter_rows()]
@@ -199,8 +202,10 @@ def test_a_late_file_changes_its_day_and_what_depends_on_it(dev: Platform) -> No
         "gold.dim_product": set(),
         "gold.dim_invoice": {invoice["invoice_no"]},
         "gold.fact_sale": {day},
+        "gold.day_quality": {day},
         "marts.daily_sales": {day},
         "marts.monthly_sales": {month},
+        "marts.sales_by_period": {day, week, month, quarter, date(day.year, 1, 1)},
         "marts.country_sales": {month},
         "marts.cohort_retention": {month},
         "marts.customer_lifetime": {invoice["customer_id"]},

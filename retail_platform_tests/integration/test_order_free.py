@@ -14,13 +14,14 @@ from deltalake import write_deltalake
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from retail_platform.contracts import DAY_QUALITY
 from retail_platform.lakehouse import lake
 from retail_platform.lakehouse.days import Days, waiting_stretches
 from retail_platform.lakehouse.landing import register_arrivals
 from retail_platform.lakehouse.ledger import Ledger
 from retail_platform.settings import Settings
 from retail_platform.warehouse.connection import Database
-from retail_platform_tests.integration.conftest import differences, gold_of, run_lake, write_csv
+from retail_platform_tests.integration.conftest import differences, gold_of, run_lake, whole, write_csv
 
 DAYS = [date(2011, 1, 30), date(2011, 1, 31), date(2011, 2, 1), date(2011, 3, 2)]
 STAMPS = [datetime(2011, 3, 5, hour, tzinfo=UTC) for hour in range(24)]
@@ -91,7 +92,7 @@ class Deliveries(RuleBasedStateMachine):
         self.name(STAMPS[0]).write_bytes(content)
         assert register_arrivals(self.platform).set_aside == 1
 
-    @rule(commits=st.integers(min_value=0, max_value=12))
+    @rule(commits=st.integers(min_value=0, max_value=13))
     def crash(self, commits: int) -> None:
         for days in self.waiting()[:1]:
             with crashing_after(commits):
@@ -133,3 +134,21 @@ def test_gold_is_a_function_of_the_deliveries(database: Database) -> None:
     Deliveries.warehouse_url = database.url()
     bounds = settings(deadline=None, max_examples=6, stateful_step_count=10, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Deliveries, settings=bounds)
+
+
+def test_a_lake_of_before_the_day_counts_gets_them_all(tmp_path: Path, database: Database) -> None:
+    """A platform that an older version filled has no gold.day_quality: one run of one day makes it whole."""
+    platform = Settings(home=tmp_path, mappings=None, database_url=database.url())
+    rows = [
+        ("540001", "10002", None, "1", f"{day} 10:00:00", price, None, "EIRE")
+        for day, price in zip(DAYS, "1203", strict=True)
+    ]
+    write_csv(platform.landing / "s1__20110305T000000Z.csv", rows)
+    register_arrivals(platform)
+    assert run_lake(platform, whole(DAYS)).success
+    before = gold_of(platform)
+    assert before["day_quality"]["accepted_rows"].to_list() == [1, 1, 0, 1]
+
+    shutil.rmtree(lake.Lake(platform.lake).path(DAY_QUALITY))
+    assert run_lake(platform, Days(DAYS[1], DAYS[2])).success
+    assert differences(before, gold_of(platform)) == []

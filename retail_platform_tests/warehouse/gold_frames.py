@@ -11,7 +11,16 @@ from decimal import Decimal
 
 import polars as pl
 
-from retail_platform.contracts import DIM_COUNTRY, DIM_CUSTOMER, DIM_DATE, DIM_INVOICE, DIM_PRODUCT, FACT_SALE, Table
+from retail_platform.contracts import (
+    DAY_QUALITY,
+    DIM_COUNTRY,
+    DIM_CUSTOMER,
+    DIM_DATE,
+    DIM_INVOICE,
+    DIM_PRODUCT,
+    FACT_SALE,
+    Table,
+)
 from retail_platform.transforms.keys import line_ids, surrogate_keys
 
 LINES_PER_INVOICE = 20
@@ -29,6 +38,17 @@ class GoldFrames:
     def days(self) -> set[date]:
         """The days that have sales."""
         return set(self.facts["sale_date"].to_list())
+
+    @property
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """The rows of every gold table; no row was rejected on any day."""
+        counts = dict.fromkeys((name for name in DAY_QUALITY.schema if name.endswith("_rows")), pl.lit(0))
+        counts |= dict.fromkeys(("delivered_rows", "accepted_rows"), pl.len())
+        days = self.facts.group_by("sale_month", "sale_date").agg(
+            accepted_amount=pl.col("total_amount").sum(), acceptance_pct=pl.lit(100), **counts
+        )
+        rows = {"dim_invoice": self.invoices, "fact_sale": self.facts, "day_quality": shaped(DAY_QUALITY, days)}
+        return {**self.dimensions, **rows}
 
     def of(self, days: Collection[date]) -> "GoldFrames":
         """The same dimensions, and the rows of some days only."""

@@ -38,9 +38,7 @@ def load(
 ) -> LoadResult:
     return load_gold(
         connection,
-        dimensions=gold.dimensions,
-        invoices=gold.invoices,
-        facts=gold.facts,
+        tables=gold.tables,
         days=gold.days if days is None else days,
         consumed={"gold.fact_sale": version},
         run_id=f"run-{version}",
@@ -59,9 +57,8 @@ def content(connection: psycopg.Connection, *physical: str) -> dict[str, list[tu
 
 def rows(frames: GoldFrames) -> dict[str, list[tuple[object, ...]]]:
     """What `content` should say of these frames."""
-    all_frames = {**frames.dimensions, "dim_invoice": frames.invoices, "fact_sale": frames.facts}
     return {
-        table.name: all_frames[table.name].select(warehouse_columns(table)).sort(table.key[0]).rows()
+        table.name: frames.tables[table.name].select(warehouse_columns(table)).sort(table.key[0]).rows()
         for table in GOLD_TABLES
     }
 
@@ -134,6 +131,17 @@ def test_a_day_is_replaced_and_the_others_are_not_touched(warehouse: psycopg.Con
     assert result.changes["fact_sale"] == Change(updated=1, deleted=20)
     assert result.changes["dim_invoice"] == Change(deleted=1)
     assert warehouse.execute(others, [day]).fetchall() == before
+
+
+def test_a_day_whose_rejects_alone_change_is_loaded(warehouse: psycopg.Connection) -> None:
+    load(warehouse, GOLD)
+    tables = GOLD.of([FIRST]).tables
+    counts = tables["day_quality"].with_columns(pl.col("delivered_rows", "rejected_rows", "superseded_rows") + 2)
+    changed = tables | {"day_quality": counts}
+    result = load_gold(warehouse, tables=changed, days=[FIRST], consumed={}, run_id="rejects")
+    assert result.changes.pop("day_quality") == Change(updated=1)
+    assert set(result.changes.values()) == {UNTOUCHED}
+    assert pending_days(warehouse)[FIRST] == result.load_id
 
 
 def test_scattered_days_and_a_day_without_rows(warehouse: psycopg.Connection) -> None:

@@ -81,9 +81,7 @@ def load_and_publish(connection: psycopg.Connection, gold: GoldFrames, cycle: in
     run_id = f"run-{cycle}"
     load_gold(
         connection,
-        dimensions=gold.dimensions,
-        invoices=gold.invoices,
-        facts=gold.facts,
+        tables=gold.tables,
         days=gold.days,
         consumed={},
         run_id=run_id,
