@@ -1,5 +1,6 @@
 """Who asks: a name with a role. Routes say which role they need; finding out who asks is in `credentials`."""
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -7,8 +8,12 @@ from enum import IntEnum
 from fastapi import Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
+from starlette.types import Scope
 
 from retail_platform.serving.problems import ProblemError
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,62}")
+"""What a user or key may be called: without a colon, at which HTTP Basic cuts."""
 
 
 class Role(IntEnum):
@@ -72,6 +77,12 @@ CHALLENGE = 'Bearer realm="retail", Basic realm="retail", charset="UTF-8"'
 def refused(detail: str) -> ProblemError:
     """The problem of somebody whose name is missing or not shown well."""
     return ProblemError(401, detail, headers={"WWW-Authenticate": CHALLENGE})
+
+
+def address_of(scope: Scope) -> str:
+    """The client's address; a proxy's own unless the settings trust it."""
+    client = scope.get("client")
+    return client[0] if client else "unix"
 
 
 def principal_of(request: Request) -> Principal:
