@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     max_page_size: int = Field(1000, gt=0, description="Rows of a page, groups of an aggregation; exports have no limit.")
     request_seconds: float = Field(30, gt=0, description="An answer that has not begun by then is given up.")
 
+    api_connections: int = Field(10, ge=1, description="Most connections of one API process to the warehouse.")
+    api_statement_seconds: float = Field(10, gt=0, description="How long one statement of the API may take.")
+    api_wait_seconds: float = Field(5, gt=0, description="How long a request waits for a connection to be free.")
+
     @property
     def landing(self) -> Path:
         """Where files are dropped; the user's, never changed by the platform."""
