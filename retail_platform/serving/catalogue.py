@@ -230,7 +230,7 @@ def _gold_links() -> Iterator[_Link]:
 
 def _mart_links(tables: list[ServedTable]) -> Iterator[_Link]:
     """A mart's column that is a dimension's key by its name leads to that dimension."""
-    dimensions = {table.key[0]: table.name for table in tables if table.schema == "gold" and len(table.key) == 1}
+    dimensions = {table.key[0]: table.name for table in tables if table.name.startswith("dim_")}
     for table in tables:
         if table.schema == "marts":
             for column in table.columns.keys() & dimensions.keys():
