@@ -69,6 +69,22 @@ create table if not exists platform.publication (
 comment on table platform.publication is 'One row per publication; marts: rows inserted, updated and deleted of each.';
 """
 
+FRESHNESS = """
+create view platform.freshness as
+select
+    (select coalesce(max(version), 0) from platform.publication) as version,
+    (select max(published_at) from platform.publication) as published_at,
+    (select max(loaded_at) from platform.load) as loaded_at,
+    (select max(sale_date) from gold.fact_sale) as newest_sale_date,
+    (select count(*) from platform.pending_day) as waiting_day_count;
+comment on view platform.freshness is 'One row: how new the data are.';
+comment on column platform.freshness.version is 'Number of the publication that the marts are of; 0 before the first.';
+comment on column platform.freshness.published_at is 'When the marts were published.';
+comment on column platform.freshness.loaded_at is 'When gold was loaded.';
+comment on column platform.freshness.newest_sale_date is 'Newest day with a sale in gold.';
+comment on column platform.freshness.waiting_day_count is 'Days loaded into gold that the marts do not show yet.';
+"""
+
 
 class SchemaMismatchError(RuntimeError):
     """A table cannot be brought to its contract without a decision of its owner; the message says what to run."""
@@ -105,6 +121,9 @@ def prepare_warehouse(connection: psycopg.Connection) -> None:
         for table in GOLD_TABLES:
             if not table_columns(connection, table.layer, table.name):
                 _create(connection, table)
+        if not table_columns(connection, "platform", "freshness"):
+            connection.execute(FRESHNESS)
+        _grant_state(connection)
     for table in GOLD_TABLES:
         _follow_contract(connection, table)
 
@@ -245,6 +264,18 @@ def _grant_reading(connection: psycopg.Connection) -> None:
             "alter default privileges in schema {schema} grant select on tables to {reader}"
         )
         connection.execute(grants.format(schema=sql.Identifier(schema), reader=reader))
+
+
+def _grant_state(connection: psycopg.Connection) -> None:
+    """What readers may know of the platform's own state: how new the data are, and the numbers that say so."""
+    may_read = "select has_table_privilege(%s, 'platform.freshness', 'select')"
+    if not _has_reader(connection) or connection.execute(may_read, [READER]).fetchone() == (True,):
+        return
+    grant = (
+        "grant usage on schema platform to {reader};"
+        "grant select on platform.freshness, platform.load, platform.publication to {reader}"
+    )
+    connection.execute(sql.SQL(grant).format(reader=sql.Identifier(READER)))
 
 
 def _has_reader(connection: psycopg.Connection) -> bool:

@@ -42,6 +42,12 @@ def test_columns_types_nullability_and_comments_are_the_contracts(warehouse: psy
     }
 
 
+def test_readers_may_know_how_new_the_data_are(warehouse: psycopg.Connection) -> None:
+    with warehouse.transaction():
+        warehouse.execute("set local role retail_reader")
+        assert warehouse.execute("select * from platform.freshness").fetchall() == [(0, None, None, None, 0)]
+
+
 def test_the_partition_column_of_the_disk_is_left_out(warehouse: psycopg.Connection) -> None:
     assert "sale_month" not in table_columns(warehouse, "gold", "fact_sale")
 
@@ -129,6 +135,6 @@ def test_readers_role_reads_gold_and_marts_and_writes_nothing(warehouse: psycopg
     warehouse.execute("create table marts.later (id int primary key)")
     warehouse.execute("set role retail_reader")
     warehouse.execute("select * from gold.fact_sale, gold.dim_customer, marts.later")
-    for statement in ("delete from gold.dim_date", "select * from platform.load"):
+    for statement in ("delete from gold.dim_date", "select * from platform.consumed"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             warehouse.execute(statement)
