@@ -18,6 +18,7 @@ from typing import Any, TypeGuard
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Dialect, make_url
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.elements import ColumnElement, quoted_name
 from sqlalchemy.sql.selectable import FromClause, Subquery
 from sqlalchemy.types import TypeEngine
@@ -153,6 +154,30 @@ def _compiled(
 
 def _has_total(query: Query) -> TypeGuard[Page]:
     return isinstance(query, Page) and any(isinstance(part, Total) for part in query.parts)
+
+
+def compile_rows(
+    catalogue: Catalogue, table: str, outputs: tuple[Value, ...], where: Filter, sort: tuple[Sort, ...]
+) -> str:
+    """The SELECT of rows as columns, not as JSON, for somebody who may see customers.
+
+    Args:
+        catalogue: all tables.
+        table: one of them.
+        outputs: its columns.
+        where: its placeholders are `%(v0)s`, `%(v1)s`, … as psycopg has them, for the filter's values in their order.
+        sort: none for the order in which the database finds the rows.
+
+    Raises:
+        QuestionError: a name under which a column is shown is longer than `LONGEST_NAME`.
+    """
+    compiler = _Compiler(catalogue, Encoding(decimals_as_text=False, masks_customers=False))
+    scope = compiler.scope(compiler.table(table))
+    condition = compiler.condition(scope, where)
+    columns = [_named(output.name, compiler.reached(scope, output.path)) for output in outputs]
+    order = [compiler.ordered(scope, each) for each in sort]
+    rows = sa.select(*columns).select_from(scope.froms).where(condition).order_by(*order)
+    return str(rows.compile(dialect=PGDialect_psycopg()))
 
 
 def slot_count(query: Filter) -> int:
@@ -422,10 +447,12 @@ class _Compiler:
         match output:
             case Value(path=path):
                 column = column_of(self.catalogue, scope.table, path)
-                return self.encoded(self.reached(scope, path), column.kind, column.is_personal)
+                if column.is_personal and self.encoding.masks_customers:
+                    return _text(MASK) if column.kind is Kind.TEXT else sa.cast(sa.null(), sa.Text)
+                return self.encoded(self.reached(scope, path), column.kind)
             case Aggregate(measure=measure):
                 kind = measure_kind(self.catalogue, scope.table, measure)
-                return self.encoded(scope.known[measure], kind, is_personal=False)
+                return self.encoded(scope.known[measure], kind)
             case Constant(text=text):
                 return _text(text)
             case Group(outputs=outputs):
@@ -435,9 +462,7 @@ class _Compiler:
             case Many():
                 return self.many(scope, output)
 
-    def encoded(self, value: Expression, kind: Kind, is_personal: bool) -> Expression:
-        if is_personal and self.encoding.masks_customers:
-            return _text(MASK) if kind is Kind.TEXT else sa.cast(sa.null(), sa.Text)
+    def encoded(self, value: Expression, kind: Kind) -> Expression:
         if kind is Kind.KEY or (kind is Kind.DECIMAL and self.encoding.decimals_as_text):
             return sa.cast(value, sa.Text)
         return value
@@ -534,9 +559,9 @@ class _Compiler:
     def measure(self, scope: _Scope, measure: Measure) -> Expression:
         if measure.function is Function.COUNT:
             return sa.func.count()
-        column = self.reached(scope, measure.path)
         if measure.function is Function.COUNT_DISTINCT:
-            return sa.func.count(column.distinct())
+            return sa.func.count(self.reached(scope, measure.path, is_counted=True).distinct())
+        column = self.reached(scope, measure.path)
         self.refuse_personal(scope, measure.path)
         value: Expression = getattr(sa.func, measure.function.value)(column)
         if measure.function is Function.AVG and self.kind(scope, measure) is Kind.DECIMAL:
@@ -569,18 +594,18 @@ class _Compiler:
         columns = [sa.column(column.name, _TYPES[column.kind]) for column in table.columns.values()]
         return _Scope(table, sa.table(table.name, *columns, schema=table.schema).alias(next(self.names)))
 
-    def reached(self, scope: _Scope, path: Path) -> Expression:
+    def reached(self, scope: _Scope, path: Path, *, is_counted: bool = False) -> Expression:
         if path in scope.known:
             return scope.known[path]
-        _, source = self.reach(scope, path[:-1])
+        _, source = self.reach(scope, path[:-1], is_counted=is_counted)
         return source.c[path[-1]]
 
-    def reach(self, scope: _Scope, relations: Path) -> tuple[ServedTable, FromClause]:
-        """The row along relations to one, joined when it is not yet."""
+    def reach(self, scope: _Scope, relations: Path, *, is_counted: bool = False) -> tuple[ServedTable, FromClause]:
+        """The row along relations to one, joined when it is not yet; how many customers there are is no secret."""
         if relations not in scope.reached:
-            table, source = self.reach(scope, relations[:-1])
+            table, source = self.reach(scope, relations[:-1], is_counted=is_counted)
             relation = table.relations[relations[-1]]
-            target = self.scope(self.table(relation.target))
+            target = self.scope(self.catalogue[relation.target] if is_counted else self.table(relation.target))
             scope.join(target.source, _Link(relation, source).condition(target.source))
             scope.reached[relations] = (target.table, target.source)
         return scope.reached[relations]
