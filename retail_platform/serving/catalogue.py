@@ -15,7 +15,7 @@ from typing import Any
 
 from retail_platform.contracts import GOLD_TABLES, Table
 from retail_platform.settings import CHECKOUT
-from retail_platform.warehouse.tables import warehouse_columns, warehouse_key
+from retail_platform.warehouse.tables import NATURAL_KEYS, warehouse_columns, warehouse_key
 
 MANIFEST = CHECKOUT / "dbt_project" / "target" / "manifest.json"
 
@@ -88,7 +88,7 @@ class ServedTable:
 
     Attributes:
         name: unique over all schemas.
-        schema: `gold` or `marts`.
+        schema: `gold`, `marts` or `platform`.
         key: primary key; the last columns of every sort, so that pages have no ties.
         columns, relations: by name, in order.
         is_personal: whether a row is a customer: refused to those who may not see customers.
@@ -127,7 +127,7 @@ class Catalogue(Mapping[str, ServedTable]):
 
 @cache
 def read_catalogue(manifest: Path = MANIFEST) -> Catalogue:
-    """What is served: the gold tables, then the marts by name; read once per process.
+    """What is served: the gold tables, then the marts by name, then how new they are; read once per process.
 
     Args:
         manifest: that dbt wrote of the project.
@@ -136,9 +136,12 @@ def read_catalogue(manifest: Path = MANIFEST) -> Catalogue:
         FileNotFoundError: dbt has not written its manifest.
         ValueError: a mart has no primary key, a column of a type that is not served, or a relation whose name is taken.
     """
-    tables = [*map(_gold_table, GOLD_TABLES), *_marts(manifest)]
+    tables = [*map(_gold_table, GOLD_TABLES), *_marts(manifest), _freshness()]
     links = [*_gold_links(), *_mart_links(tables)]
-    return Catalogue(_related(table, links) for table in tables)
+    versions = list(_version_relations(tables))
+    return Catalogue(
+        _related(table, links, [each for name, each in versions if name == table.name]) for table in tables
+    )
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,17 @@ def _says(column: Mapping[str, Any], constraint: str) -> bool:
     return any(said["type"] == constraint for said in column["constraints"])
 
 
+def _freshness() -> ServedTable:
+    columns = [
+        _column("version", "bigint", False, "Number of the publication that the marts are of; 0 before the first."),
+        _column("published_at", "timestamptz", True, "When the marts were published; null before the first time."),
+        _column("loaded_at", "timestamptz", True, "When gold was loaded; null before the first time."),
+        _column("newest_sale_date", "date", True, "Newest day with a sale in gold; null without any."),
+        _column("waiting_day_count", "bigint", False, "Days loaded into gold that the marts do not show yet."),
+    ]
+    return _served("freshness", "platform", "How new the data are: one row.", ("version",), columns)
+
+
 def _served(name: str, schema: str, description: str, key: tuple[str, ...], columns: list[Column]) -> ServedTable:
     by_name = {column.name: column for column in columns}
     return ServedTable(name, schema, description, key, by_name, {}, is_personal=not PERSONAL_COLUMNS.isdisjoint(key))
@@ -233,11 +247,24 @@ def _mart_links(tables: list[ServedTable]) -> Iterator[_Link]:
     dimensions = {table.key[0]: table.name for table in tables if table.name.startswith("dim_")}
     for table in tables:
         if table.schema == "marts":
-            for column in table.columns.keys() & dimensions.keys():
+            for column in sorted(table.columns.keys() & dimensions.keys()):
                 yield _Link(table.name, column, dimensions[column], column)
 
 
-def _related(table: ServedTable, links: list[_Link]) -> ServedTable:
+def _version_relations(tables: list[ServedTable]) -> Iterator[tuple[str, Relation]]:
+    """A mart with a row per member of a dimension that has versions leads to these, and each of them to its row.
+
+    Yields:
+        Name of the table, and its relation.
+    """
+    for dimension, (member, *rest) in NATURAL_KEYS.items():
+        for table in tables if rest == ["valid_from"] else ():
+            if table.key == (member,):
+                yield table.name, Relation("versions", dimension, member, member, is_many=True)
+                yield dimension, Relation(table.name, table.name, member, member, is_many=False)
+
+
+def _related(table: ServedTable, links: list[_Link], further: list[Relation]) -> ServedTable:
     one = [
         Relation(link.column.removesuffix("_key"), link.target, link.column, link.target_column, is_many=False)
         for link in links
@@ -248,10 +275,11 @@ def _related(table: ServedTable, links: list[_Link]) -> ServedTable:
         for link in links
         if link.target == table.name
     ]
-    names = [*table.columns, *(relation.name for relation in [*one, *many])]
+    relations = [*one, *many, *further]
+    names = [*table.columns, *(relation.name for relation in relations)]
     if taken := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"{table.name} has several columns or relations named {sorted(taken)}; rename the column")
-    return replace(table, relations={relation.name: relation for relation in [*one, *many]})
+    return replace(table, relations={relation.name: relation for relation in relations})
 
 
 def _plural(name: str) -> str:
