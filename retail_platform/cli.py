@@ -4,10 +4,13 @@ import csv
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from datetime import datetime
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,12 +23,18 @@ from retail_platform.lakehouse.days import ONE_DAY, Days
 from retail_platform.settings import CHECKOUT, Settings, get_settings
 
 if TYPE_CHECKING:
+    import psycopg
+
     from retail_platform.runs import RunOutcome
 
 console = Console()
 Files = Literal["daily", "monthly", "yearly"]
 DAY = click.DateTime(formats=["%Y-%m-%d"])
-UI_PORT = 3000
+UI_PORT, API_PORT = 3000, 8000
+ROLE = click.Choice(["viewer", "analyst", "operator", "admin"])
+DEMO_USER = "analyst"
+STOP_SECONDS = 25
+"""How long the programs of `retail dev` may take to end before they are killed."""
 STEPS = 12
 """Steps of the job run_days."""
 
@@ -82,6 +91,7 @@ def demo(inputs: str, lines: int) -> None:
     else:
         _write_sample(settings.landing, lines)
     _register_and_run(settings)
+    _first_user()
 
 
 @main.command()
@@ -124,14 +134,180 @@ def setup() -> None:
 
 
 @main.command()
-@click.option("--port", default=UI_PORT, show_default=True, help="Port of the UI, on this machine only.")
-def dev(port: int) -> None:
-    """Open Dagster's UI with sensors and schedules on the embedded services."""
-    _prepared()
-    arguments = ["dagster", "dev", "-w", str(CHECKOUT / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port)]
-    console.print(f"Dagster's UI: http://127.0.0.1:{port}   Landing folder: {get_settings().landing}")
-    os.chdir(get_settings().dagster_home)
-    os.execvp(arguments[0], arguments)
+@click.option("--port", default=UI_PORT, show_default=True, help="Port of Dagster's UI, on this machine only.")
+@click.option("--api-port", default=API_PORT, show_default=True, help="Port of the API, on this machine only.")
+def dev(port: int, api_port: int) -> None:
+    """Open Dagster's UI with sensors and schedules, and the API, on the embedded services."""
+    settings = _prepared()
+    ui = f"http://127.0.0.1:{port}"
+    console.print(f"Dagster's UI: {ui}   Landing folder: {settings.landing}")
+    console.print(f"The API: http://127.0.0.1:{api_port}/docs and /api/graphql   Who may ask: retail user list")
+    os.chdir(settings.dagster_home)
+    os.environ["RETAIL_DAGSTER_URL"] = ui
+    retail = str(Path(sys.executable).with_name("retail"))
+    commands = {
+        "dagster dev": ["dagster", "dev", "-w", str(CHECKOUT / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port)],
+        "retail serve": [retail, "serve", "--port", str(api_port)],
+    }
+    sys.exit(_side_by_side(commands))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=API_PORT, show_default=True)
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
+def serve(host: str, port: int, workers: int) -> None:
+    """Serve the API: REST and GraphQL over the warehouse."""
+    import uvicorn
+
+    from retail_platform.serving.access.tokens import NoSecretError, token_secret
+    from retail_platform.serving.catalogue import read_catalogue
+
+    settings = get_settings()
+    try:
+        token_secret(settings)
+        read_catalogue()
+    except (NoSecretError, FileNotFoundError) as error:
+        raise click.ClickException(str(error)) from error
+    uvicorn.run(
+        "retail_platform.serving.app:worker_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_graceful_shutdown=STOP_SECONDS - 5,
+    )
+
+
+@main.group()
+def user() -> None:
+    """Who may ask the API by name and password."""
+
+
+@user.command("add")
+@click.argument("name")
+@click.option("--role", type=ROLE, required=True, help="What the user may do.")
+@click.option("--generate", is_flag=True, help="Make a password instead of asking for one.")
+def add_user(name: str, role: str, generate: bool) -> None:
+    """Add a user."""
+    from retail_platform.serving.access import accounts
+    from retail_platform.serving.access.principals import Role
+
+    with _accounts() as connection:
+        password, made = _password(generate)
+        accounts.add_user(connection, name, Role.read(role), password)
+    console.print(f"User {name}, role {role}.")
+    _print_once(f"Password: {password}", made)
+
+
+@user.command("list")
+def list_users() -> None:
+    """List the users."""
+    from retail_platform.serving.access import accounts
+
+    with _accounts() as connection:
+        rows = accounts.list_users(connection)
+    console.print(_table("Users", ["name", "role", "disabled", "created", "open sessions"], rows))
+
+
+@user.command("password")
+@click.argument("name")
+@click.option("--generate", is_flag=True, help="Make a password instead of asking for one.")
+def set_password(name: str, generate: bool) -> None:
+    """Give a user another password, and end the user's sessions."""
+    from retail_platform.serving.access import accounts
+
+    with _accounts() as connection:
+        password, made = _password(generate)
+        accounts.set_password(connection, name, password)
+    console.print(f"User {name} has a new password.")
+    _print_once(f"Password: {password}", made)
+
+
+@user.command("role")
+@click.argument("name")
+@click.argument("role", type=ROLE)
+def set_role(name: str, role: str) -> None:
+    """Give a user another role, and end the user's sessions."""
+    from retail_platform.serving.access import accounts
+    from retail_platform.serving.access.principals import Role
+
+    with _accounts() as connection:
+        accounts.set_role(connection, name, Role.read(role))
+    console.print(f"User {name}, role {role}.")
+
+
+@user.command()
+@click.argument("name")
+def disable(name: str) -> None:
+    """Shut a user out, within five seconds."""
+    from retail_platform.serving.access import accounts
+
+    with _accounts() as connection:
+        accounts.set_disabled(connection, name, True)
+    console.print(f"User {name} is shut out.")
+
+
+@user.command()
+@click.argument("name")
+def enable(name: str) -> None:
+    """Let a user in again."""
+    from retail_platform.serving.access import accounts
+
+    with _accounts() as connection:
+        accounts.set_disabled(connection, name, False)
+    console.print(f"User {name} may ask again.")
+
+
+@main.group()
+def key() -> None:
+    """Which services may ask the API by a key."""
+
+
+@key.command("add")
+@click.argument("name")
+@click.option("--role", type=ROLE, required=True, help="What the service may do.")
+@click.option("--expires-days", type=click.IntRange(min=1), help="How long the key holds; for ever unless given.")
+def add_key(name: str, role: str, expires_days: int | None) -> None:
+    """Make a key for a service."""
+    from retail_platform.serving.access import accounts
+    from retail_platform.serving.access.principals import Role
+
+    lasts = timedelta(days=expires_days) if expires_days else None
+    with _accounts() as connection:
+        made = accounts.add_key(connection, name, Role.read(role), lasts)
+    console.print(f"Key {name}, role {role}. Send it in the header X-API-Key.")
+    _print_once(f"Key: {made}", True)
+
+
+@key.command("list")
+def list_keys() -> None:
+    """List the keys, by their public ids."""
+    from retail_platform.serving.access import accounts
+
+    with _accounts() as connection:
+        rows = accounts.list_keys(connection)
+    columns = ["public id", "name", "role", "created", "expires", "revoked", "last used"]
+    console.print(_table("Keys", columns, rows))
+
+
+@key.command()
+@click.argument("name")
+def revoke(name: str) -> None:
+    """End a key, by its name or public id, within five seconds."""
+    from retail_platform.serving.access import accounts
+
+    with _accounts() as connection:
+        accounts.revoke_key(connection, name)
+    console.print(f"Key {name} is revoked.")
 
 
 @main.command()
@@ -228,6 +404,84 @@ def land(settings: Settings, files: Sequence[Path]) -> None:
         part.rename(settings.landing / path.name)
 
 
+@contextmanager
+def _accounts() -> Iterator["psycopg.Connection"]:
+    """A connection that may change users and keys, whose tables are there."""
+    from psycopg.errors import InsufficientPrivilege
+
+    from retail_platform.serving.access.accounts import AccountError
+    from retail_platform.serving.access.passwords import WeakPasswordError
+    from retail_platform.serving.access.tables import prepare_access
+    from retail_platform.warehouse.server import warehouse_database
+
+    try:
+        with warehouse_database(get_settings()).connect(autocommit=True) as connection:
+            prepare_access(connection)
+            yield connection
+    except (AccountError, WeakPasswordError) as error:
+        raise click.ClickException(str(error)) from error
+    except InsufficientPrivilege as error:
+        raise click.ClickException(f"{error} Set RETAIL_DATABASE_URL to the login that owns the warehouse.") from error
+
+
+def _password(generate: bool) -> tuple[str, bool]:
+    """A password that was typed, or one made where nobody types, and whether it was made."""
+    from retail_platform.serving.access.passwords import new_password
+
+    if generate or not sys.stdin.isatty():
+        return new_password(), True
+    return click.prompt("Password", hide_input=True, confirmation_prompt=True), False
+
+
+def _print_once(secret: str, made: bool) -> None:
+    if made:
+        click.echo(f"{secret}\nIt is shown this once and kept as a hash.")
+
+
+def _first_user() -> None:
+    """Make the demo's user where there is no user at all; the password is in nobody's documentation."""
+    from retail_platform.serving.access import accounts
+    from retail_platform.serving.access.passwords import new_password
+    from retail_platform.serving.access.principals import Role
+
+    with _accounts() as connection:
+        if accounts.list_users(connection):
+            console.print(f"For another password of the API: retail user password {DEMO_USER}")
+            return
+        password = new_password()
+        accounts.add_user(connection, DEMO_USER, Role.ANALYST, password)
+    click.echo(f"The API's user: {DEMO_USER}, password: {password}   (shown this once)")
+
+
+def _side_by_side(commands: Mapping[str, Sequence[str]]) -> int:
+    """Run programs until one of them ends or this process is told to; then end the others.
+
+    Each is the leader of a process group: Ctrl-C reaches this process alone, and each of them is told once.
+
+    Returns:
+        The exit code: of the program that ended first, 0 when told to end.
+    """
+    signals: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: signals.append(received))
+    running = {name: subprocess.Popen(command, process_group=0) for name, command in commands.items()}
+    while not signals and all(process.poll() is None for process in running.values()):
+        time.sleep(0.2)
+    ended = {name: process.returncode for name, process in running.items() if process.returncode is not None}
+    for name, code in ended.items():
+        console.print(f"{name} has ended with code {code}; stopping the rest.")
+    for process in running.values():
+        process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in running.values():
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        with suppress(ProcessLookupError):  # nothing of it is left
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return next(iter(ended.values()), 0)
+
+
 def _prepared(start: bool = True) -> Settings:
     """The settings, with the environment that Dagster and dbt read set for this process and its children."""
     from retail_platform.instance.home import prepare_dagster_home
@@ -303,7 +557,10 @@ def _report(settings: Settings, outcome: "RunOutcome") -> None:
 
     console.print(_table("What the platform holds", ["figure", "value"], headline(settings)))
     console.print(f"The run took {outcome.seconds:.1f} s. Open next:")
-    console.print("  make dev                                     Dagster's UI at http://127.0.0.1:3000")
+    console.print("  make dev                                     Dagster's UI at http://127.0.0.1:3000, and the API:")
+    console.print(
+        "                                               the API at http://127.0.0.1:8000/docs and /api/graphql"
+    )
     console.print('  .venv/bin/retail sql "select * from marts.kpi_overview"')
     console.print(f"  .venv/bin/retail psql                        the warehouse, at {_address(settings)}")
 

@@ -23,7 +23,16 @@ BELOW: dict[str, set[str]] = {
     "definitions": {"defs"},
     "status": {"contracts", "lakehouse", "settings", "warehouse"},
     "runs": {"definitions", "defs.partitions", "instance", "lakehouse.days", "settings"},
-    "cli": {"instance", "lakehouse", "settings", "sources", "runs", "status", "warehouse"},
+    "serving": {
+        "contracts",
+        "instance.client",
+        "lakehouse",
+        "reference",
+        "settings",
+        "transforms.countries",
+        "warehouse",
+    },
+    "cli": {"instance", "lakehouse", "serving", "settings", "sources", "runs", "status", "warehouse"},
 }
 """What each room may import besides itself: whole rooms, or single modules of one."""
 

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from retail_platform.serving.database import TooSlowError, WarehouseError
 from retail_platform.serving.query.errors import NotAllowedError, QuestionError
 
 MEDIA_TYPE = "application/problem+json"
@@ -113,6 +114,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(QuestionError, _answer_question)
+    app.add_exception_handler(WarehouseError, _answer_warehouse)
 
 
 def request_id_of(request: Request) -> str:
@@ -139,6 +141,11 @@ async def _answer_question(request: Request, error: Exception) -> Response:
     status = 403 if isinstance(error, NotAllowedError) else 400
     errors = [{"argument": error.argument, "detail": error.detail}]
     return problem_response(request_id_of(request), ProblemError(status, str(error), errors=errors))
+
+
+async def _answer_warehouse(request: Request, error: Exception) -> Response:
+    status, headers = (504, {}) if isinstance(error, TooSlowError) else (503, {"Retry-After": "5"})
+    return problem_response(request_id_of(request), ProblemError(status, str(error), headers=headers))
 
 
 def _argument(location: Sequence[int | str]) -> str:

@@ -62,10 +62,10 @@ def set_disabled(connection: psycopg.Connection, name: str, disabled: bool) -> N
 
 
 def list_users(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
-    """Users by name: name, role, whether disabled, created_at, open sessions."""
+    """Users by name: name, role, whether disabled, day of creation, open sessions."""
     return connection.execute(
         """
-        select name, role, is_disabled, created_at, (
+        select name, role, is_disabled, created_at::date, (
             select count(*) from access.sessions where user_name = name and expires_at > now()
         ) from access.users order by name
         """
@@ -111,10 +111,10 @@ def revoke_key(connection: psycopg.Connection, name: str) -> None:
 
 
 def list_keys(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
-    """Keys by name: public id, name, role, created_at, expires_at, revoked_at, last_used_at."""
+    """Keys by name: public id, name, role, days of creation, expiry, revocation and last use."""
     return connection.execute(
         """
-        select key_id, name, role, created_at, expires_at, revoked_at, last_used_at
+        select key_id, name, role, created_at::date, expires_at::date, revoked_at::date, last_used_at::date
         from access.keys order by name, created_at
         """
     ).fetchall()
