@@ -25,6 +25,7 @@ from retail_platform.serving.catalogue import Catalogue, read_catalogue
 from retail_platform.serving.database import open_warehouse
 from retail_platform.serving.logs import logging_to
 from retail_platform.serving.middleware import AccessMiddleware, BodyLimitMiddleware, RequestMiddleware
+from retail_platform.serving.rest import datamart, sales, tables
 from retail_platform.settings import Settings, get_settings
 from retail_platform.warehouse.connection import Database
 from retail_platform.warehouse.server import warehouse_database
@@ -63,6 +64,8 @@ def create_app(settings: Settings, *, writes_logs: bool = False) -> FastAPI:
     app.state.writes_logs = writes_logs
     problems.install(app)
     app.include_router(access_routes.routes)
+    for rest in (datamart, sales, tables):
+        app.include_router(rest.router(catalogue, settings.max_page_size))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
