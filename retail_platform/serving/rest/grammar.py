@@ -1,0 +1,229 @@
+"""What may be written in a request about a table: columns, sorts, aggregates and filters, as text of a query string.
+
+Lives here: reading these texts into shapes, the same for the tables and for sales. Stays out: JSON filters
+(`query.filters`), which parameters a route has (`tables`, `sales`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from retail_platform.serving.catalogue import Catalogue, ServedTable
+from retail_platform.serving.query.errors import QuestionError
+from retail_platform.serving.query.filters import read_filter, read_having, read_path
+from retail_platform.serving.query.measures import read_measure
+from retail_platform.serving.query.shapes import (
+    EVERYTHING,
+    Aggregate,
+    Aggregation,
+    All,
+    Constant,
+    Filter,
+    Function,
+    Measure,
+    Operator,
+    Output,
+    Path,
+    Question,
+    Sort,
+    Value,
+    Values,
+)
+from retail_platform.serving.rest.answers import Plan
+
+OPERATORS = tuple(operator.value for operator in Operator if operator is not Operator.IS_NOT_NULL)
+FUNCTIONS = {function.value: function for function in Function}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Filters that all have to hold.
+
+    Attributes:
+        filter, values: what they are.
+        applied: how they were read, for the answer.
+    """
+
+    filter: Filter = EVERYTHING
+    values: Values = ()
+    applied: Mapping[str, Any] = field(default_factory=dict)
+
+    def also(self, part: Filter, values: Values, **applied: Any) -> "Filters":
+        """These and one more."""
+        parts = self.filter.parts if isinstance(self.filter, All) else (self.filter,)
+        return Filters(All((*parts, part)), (*self.values, *values), {**self.applied, **applied})
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads what one person writes about one table.
+
+    Attributes:
+        sees_customers: whether the person may see who a customer is.
+        names: further names of columns, with the paths they stand for.
+    """
+
+    catalogue: Catalogue
+    table: ServedTable
+    sees_customers: bool
+    names: Mapping[str, Path] = field(default_factory=dict)
+
+    def path(self, written: str, argument: str, *, shown: bool = False) -> Path:
+        """A column: one of `names`, of the table, or dotted along relations to one row.
+
+        Args:
+            written: its name.
+            argument: where it was written.
+            shown: whether it is only shown or counted, so that a mask hides what is personal.
+
+        Raises:
+            QuestionError: there is no such column, or the person may not ask for it.
+        """
+        path = self.names.get(written, written)
+        if shown and written in self.names:
+            return self.names[written]
+        return read_path(self.catalogue, self.table, path, argument, sees_customers=self.sees_customers, shown=shown)
+
+    def outputs(self, written: Sequence[str], argument: str) -> tuple[Output, ...]:
+        """Columns to answer, each under the name it was written with."""
+        return tuple(Value(name, self.path(name, argument, shown=True)) for name in dict.fromkeys(written))
+
+    def measure(self, written: str, argument: str) -> Measure:
+        """An aggregate, as `count` or `sum:net_revenue`."""
+        name, _, column = written.partition(":")
+        if name not in FUNCTIONS or bool(column) == (name == "count"):
+            others = ", ".join(each for each in FUNCTIONS if each != "count")
+            raise QuestionError(
+                argument, f"is {written!r:.100}; expected count, or one of {others} with a column, as sum:net_revenue"
+            )
+        path = self.path(column, argument, shown=True) if column else ()
+        function = FUNCTIONS[name]
+        return read_measure(self.catalogue, self.table, function, path, argument, sees_customers=self.sees_customers)
+
+    def sort(self, written: Sequence[str], known: Mapping[str, Path | Measure] | None = None) -> tuple[Sort, ...]:
+        """An order, as `net_revenue:desc`.
+
+        Args:
+            written: each column or aggregate of it.
+            known: what may be sorted by; None for every column.
+        """
+        order = []
+        for each in written:
+            name, descending = _direction(each)
+            if known is not None and name not in known:
+                raise QuestionError("sort", f"is {name!r:.100}; groups may be sorted by {', '.join(known)}")
+            order.append(Sort(self.path(name, "sort") if known is None else known[name], descending))
+        return tuple(order)
+
+    def comparison(self, name: str, text: str, filters: Filters) -> Filters:
+        """Add a filter that is a parameter: `net_revenue.gte=100`, `country.country_name=France`.
+
+        Args:
+            name: of the parameter.
+            text: its value.
+            filters: those before it.
+        """
+        *way, last = name.split(".")
+        operator, path = (last, way) if way and last in OPERATORS else ("eq", [*way, last])
+        value: Any = text
+        if operator == "in":
+            value = [part.strip() for part in text.split(",")]
+        elif operator == "is_null":
+            value = {"true": True, "false": False}.get(text, text)
+        return self.compare(filters, name, path, operator, value)
+
+    def compare(
+        self, filters: Filters, argument: str, path: Sequence[str], operator: str, value: Any, applied: Any = None
+    ) -> Filters:
+        """Add a comparison to filters.
+
+        Args:
+            filters: those before it.
+            argument: that it was written in.
+            path: of the column.
+            operator: its name.
+            value: as JSON or as text has it.
+            applied: what the answer says of it; the value unless given.
+        """
+        written: Any = {operator: value}
+        for step in reversed(path):
+            written = {step: written}
+        try:
+            part, values = self.where(written, argument)
+        except QuestionError as error:
+            raise type(error)(argument, error.detail) from None
+        return filters.also(part, values, **{argument: value if applied is None else applied})
+
+    def where(self, written: Mapping[str, Any], argument: str) -> tuple[Filter, Values]:
+        """A filter of rows, as JSON has it."""
+        return read_filter(self.catalogue, self.table, written, argument, sees_customers=self.sees_customers)
+
+    def groups(
+        self,
+        filters: Filters,
+        *,
+        group_by: Sequence[str],
+        measures: Sequence[str],
+        having: Mapping[str, Any] | None,
+        sort: Sequence[str],
+        page: int,
+        size: int,
+        names: tuple[str, str],
+    ) -> Plan:
+        """The plan of a page of groups.
+
+        Args:
+            filters: of the rows.
+            group_by: columns that make a group.
+            measures: aggregates of each.
+            having: a filter of groups, as JSON has it.
+            sort: by columns of `group_by` and by `measures`.
+            page: its number, from 1.
+            size: most groups of it.
+            names: of the arguments that `group_by` and `measures` were written in.
+        """
+        columns = {name: self.path(name, names[0]) for name in group_by}
+        aggregates = {name: self.measure(name, names[1]) for name in measures}
+        outputs = [Value(name, path) for name, path in columns.items()]
+        further = [Aggregate(name.replace(":", "_"), measure) for name, measure in aggregates.items()]
+        kept: tuple[Filter, Values] = (EVERYTHING, ())
+        if having is not None:
+            kept = read_having(self.catalogue, self.table, having, "having", sees_customers=self.sees_customers)
+        shape = Aggregation(
+            self.table.name,
+            tuple(columns.values()),
+            (*outputs, *further),
+            filters.filter,
+            kept[0],
+            self.sort(sort, {**columns, **aggregates}),
+        )
+        return _page_of_groups(shape, (*filters.values, *kept[1]), page, size, filters.applied)
+
+
+def _direction(written: str) -> tuple[str, bool]:
+    """What to sort by, and whether the largest comes first."""
+    for ending, descending in ((":desc", True), (":asc", False)):
+        if written.endswith(ending):
+            return written.removesuffix(ending), descending
+    return written, False
+
+
+def _page_of_groups(shape: Aggregation, values: Values, page: int, size: int, applied: Mapping[str, Any]) -> Plan:
+    """One statement: the groups, and (kept, as it costs as much) whether one follows."""
+    tail = orjson.dumps(applied)
+    rows = _from(shape, values, size * (page - 1), size)
+    following = _from(replace(shape, outputs=(Constant("is", "following"),)), values, size * page, 1)
+
+    def body(parts: Sequence[bytes]) -> bytes:
+        pagination = {"page": page, "size": size, "has_next": parts[1] != b"[]"}
+        return b'{"data":%s,"pagination":%s,"filters_applied":%s}' % (parts[0], orjson.dumps(pagination), tail)
+
+    return Plan((rows,), body, (following,))
+
+
+def _from(shape: Aggregation, values: Values, offset: int, limit: int) -> Question:
+    if offset == 0:
+        return Question(shape, (*values, limit))
+    return Question(replace(shape, has_offset=True), (*values, limit, offset))
