@@ -10,7 +10,7 @@ Stays out: what people write (`filters`), and running statements (`serving.datab
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import count
 from typing import Any, TypeGuard
@@ -18,7 +18,6 @@ from typing import Any, TypeGuard
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Dialect, make_url
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.elements import ColumnElement, quoted_name
 from sqlalchemy.sql.selectable import FromClause, Subquery
 from sqlalchemy.types import TypeEngine
@@ -76,6 +75,8 @@ Operand = Path | Measure
 _EMPTY_LIST = sa.literal_column("'[]'", sa.JSON)
 
 _DIALECT: Dialect = make_url("postgresql+asyncpg://").get_dialect()()
+_COPY_DIALECT: Dialect = make_url("postgresql+psycopg://").get_dialect()()
+"""Names its placeholders; psycopg writes the values into the statement, as COPY takes no parameters."""
 
 _TYPES: Mapping[Kind, TypeEngine[Any]] = {
     Kind.TEXT: sa.Text(),
@@ -104,11 +105,13 @@ class Statement:
     Attributes:
         order: for `$1`, `$2`, … the position of its value.
         totals: the pages with a Total: position of the query, and how many of its values are its filter's.
+        reads_gold: whether it reads large tables, for which a plan is worth making for the values of each request.
         given: the same with totals as values behind all others, instead of counted; None where there are none.
     """
 
     sql: str
     order: tuple[int, ...]
+    reads_gold: bool
     totals: tuple[tuple[int, int], ...]
     given: "Statement | None"
 
@@ -132,14 +135,11 @@ def compile_statement(catalogue: Catalogue, queries: tuple[Query, ...], encoding
         QuestionError: a name under which something is shown is longer than `LONGEST_NAME`.
     """
     totals = tuple((number, slot_count(query.filter)) for number, query in enumerate(queries) if _has_total(query))
-    sql, order = _compiled(catalogue, queries, encoding, knows_totals=False)
-    given = Statement(*_compiled(catalogue, queries, encoding, knows_totals=True), (), None) if totals else None
-    return Statement(sql, order, totals, given)
+    given = _compiled(catalogue, queries, encoding, knows_totals=True) if totals else None
+    return replace(_compiled(catalogue, queries, encoding, knows_totals=False), totals=totals, given=given)
 
 
-def _compiled(
-    catalogue: Catalogue, queries: tuple[Query, ...], encoding: Encoding, *, knows_totals: bool
-) -> tuple[str, tuple[int, ...]]:
+def _compiled(catalogue: Catalogue, queries: tuple[Query, ...], encoding: Encoding, *, knows_totals: bool) -> Statement:
     compiler = _Compiler(catalogue, encoding)
     answers = [compiler.query(query, knows_totals).subquery(f"q{number}") for number, query in enumerate(queries)]
     compiler.place_known_totals()
@@ -149,7 +149,8 @@ def _compiled(
     if not knows_totals:
         columns += [answer.c.t.label(f"t{number}") for number, answer in enumerate(answers) if "t" in answer.c]
     compiled = sa.select(*columns).select_from(*answers).compile(dialect=_DIALECT)
-    return str(compiled), tuple(compiler.slots[name] for name in compiled.positiontup or ())
+    order = tuple(compiler.slots[name] for name in compiled.positiontup or ())
+    return Statement(str(compiled), order, compiler.reads_gold, (), None)
 
 
 def _has_total(query: Query) -> TypeGuard[Page]:
@@ -177,7 +178,7 @@ def compile_rows(
     columns = [_named(output.name, compiler.reached(scope, output.path)) for output in outputs]
     order = [compiler.ordered(scope, each) for each in sort]
     rows = sa.select(*columns).select_from(scope.froms).where(condition).order_by(*order)
-    return str(rows.compile(dialect=PGDialect_psycopg()))
+    return str(rows.compile(dialect=_COPY_DIALECT))
 
 
 def slot_count(query: Filter) -> int:
@@ -249,6 +250,7 @@ class _Compiler:
         self.slots: dict[str, int] = {}
         self.known_totals: list[str] = []
         self.next_slot = 0
+        self.reads_gold = False
         self.names = map("t{}".format, count())
 
     # Queries: each is a SELECT of one row with the columns j, n and, for a page with a total, t.
@@ -588,6 +590,7 @@ class _Compiler:
         table = self.catalogue[name]
         if self.encoding.masks_customers and table.is_personal:
             raise NotAllowedError(name, "has rows of customers: this needs the role analyst")
+        self.reads_gold |= table.schema == "gold"
         return table
 
     def scope(self, table: ServedTable) -> _Scope:
