@@ -51,10 +51,18 @@ class Settings(BaseSettings):
         None, description="Addresses of proxies whose X-Forwarded headers are believed, separated by commas."
     )
     max_request_bytes: int = Field(2**20, gt=0, description="A request with a larger body is refused.")
-    max_page_size: int = Field(1000, gt=0, description="Rows of a page, groups of an aggregation; exports have no limit.")
+    max_page_size: int = Field(
+        1000, gt=0, description="Rows of a page, groups of an aggregation; exports have no limit."
+    )
+    graphql_max_depth: int = Field(15, ge=3, description="Levels of fields inside fields of one GraphQL operation.")
+    graphql_max_values: int = Field(
+        200_000, gt=0, description="Values one GraphQL operation may ask for: rows of its pages times their fields."
+    )
     request_seconds: float = Field(30, gt=0, description="An answer that has not begun by then is given up.")
 
-    api_connections: int = Field(10, ge=1, description="Most connections of one API process to the warehouse.")
+    api_connections: int = Field(
+        10, ge=1, description="Most connections of one API process for sales, and as many for marts."
+    )
     api_statement_seconds: float = Field(10, gt=0, description="How long one statement of the API may take.")
     api_wait_seconds: float = Field(5, gt=0, description="How long a request waits for a connection to be free.")
 
