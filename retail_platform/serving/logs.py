@@ -4,19 +4,22 @@ Lives here: the lines and where they go. Lines are made and written in a thread 
 for a disk; at the end of the process all of them are written. Stays out: what is said of a request (`middleware`).
 """
 
-import fcntl
 import logging
-import queue
 import re
 import sys
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener, WatchedFileHandler
+from fcntl import LOCK_EX, flock
+from functools import lru_cache
+from itertools import pairwise
+from logging.handlers import QueueHandler
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import unquote_plus
 
 import orjson
 
@@ -26,6 +29,9 @@ AUDIT = "retail.audit"
 AUDIT_BYTES = 50 * 2**20
 AUDIT_FILES = 5
 """Files of `AUDIT_BYTES` that are kept beside the one being written."""
+
+BATCH = 1_000
+"""Lines that are written at once at most."""
 
 HIDDEN = "***"
 HARMLESS = frozenset(
@@ -54,7 +60,7 @@ class JsonLines(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
-class _ToThread(QueueHandler):
+class _Queue(QueueHandler):
     """Hands records on as they are, with the request they belong to, which the other thread cannot know."""
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
@@ -62,64 +68,81 @@ class _ToThread(QueueHandler):
         return record
 
 
-class AuditFile(WatchedFileHandler):
-    """A file that several processes write to; the first to find it full moves it aside, and the others follow."""
+class _Writer(threading.Thread):
+    """Writes what is in the queue, all that waits at once: one write costs more than making a line."""
 
-    def __init__(self, path: Path, max_bytes: int = AUDIT_BYTES) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        super().__init__(path, encoding="utf-8")
-        self._path, self._max_bytes = path, max_bytes
+    def __init__(self, audit: Path | None) -> None:
+        super().__init__(name="log", daemon=True)
+        self.queue: SimpleQueue[logging.LogRecord | None] = SimpleQueue()
+        self._audit = audit
+        self._lines = JsonLines()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, to a new file when this one is full."""
-        if self._path.exists() and self._path.stat().st_size >= self._max_bytes:
-            self._move_aside()
-        super().emit(record)
+    def run(self) -> None:
+        """Write until `stop`."""
+        going = True
+        while going:
+            waiting = [self.queue.get()]
+            with suppress(Empty):
+                while len(waiting) < BATCH:
+                    waiting.append(self.queue.get_nowait())
+            going = None not in waiting
+            self._write([record for record in waiting if record is not None])
 
-    def _move_aside(self) -> None:
-        with self._path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if self._path.stat().st_size < self._max_bytes:
-                return  # another process was first
-            for number in range(AUDIT_FILES - 1, 0, -1):
-                older = self._numbered(number)
-                if older.exists():
-                    older.replace(self._numbered(number + 1))
-            self._path.replace(self._numbered(1))
+    def stop(self) -> None:
+        """Have everything written that was said, and end."""
+        self.queue.put(None)
+        self.join()
 
-    def _numbered(self, number: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{number}")
+    def _write(self, records: Sequence[logging.LogRecord]) -> None:
+        lines = [(record.name, f"{self._lines.format(record)}\n") for record in records]
+        sys.stdout.write("".join(line for _, line in lines))
+        sys.stdout.flush()
+        asked = "".join(line for name, line in lines if name == AUDIT)
+        if self._audit is not None and asked:
+            append(self._audit, asked)
+
+
+def append(path: Path, lines: str, max_bytes: int = AUDIT_BYTES) -> None:
+    """Append lines to a file that other processes append to as well; a full one is moved aside first.
+
+    Args:
+        path: the file; those moved aside are `<name>.1`, the newest, to `<name>.5`.
+        lines: whole lines.
+        max_bytes: from which size on a file is full.
+    """
+    with path.with_suffix(".lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if path.exists() and path.stat().st_size >= max_bytes:
+            numbered = [path.with_name(f"{path.name}.{number}") for number in range(AUDIT_FILES, 0, -1)]
+            for older, newer in pairwise([*numbered, path]):
+                if newer.exists():
+                    newer.replace(older)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(lines)
 
 
 @contextmanager
 def logging_to(settings: Settings) -> Iterator[None]:
     """Have this process log as JSON lines to stdout, and requests to a file too where the platform is embedded."""
-    output = logging.StreamHandler(sys.stdout)
-    handlers: list[logging.Handler] = [output]
-    if settings.database_url is None:
-        file = AuditFile(settings.logs / "audit.jsonl")
-        file.addFilter(lambda record: record.name == AUDIT)
-        handlers.append(file)
-    for handler in handlers:
-        handler.setFormatter(JsonLines())
-    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-    listener = QueueListener(lines, *handlers)
-    listener.start()
+    audit = settings.logs / "audit.jsonl" if settings.database_url is None else None
+    if audit is not None:
+        audit.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    writer = _Writer(audit)
+    writer.start()
     root = logging.getLogger()
-    before = root.handlers[:], root.level
-    root.handlers[:] = [_ToThread(lines)]
+    handlers, level = root.handlers[:], root.level
+    root.handlers[:] = [_Queue(writer.queue)]
     root.setLevel(logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would tell of every look at Dagster's health
     try:
         yield
     finally:
-        root.handlers[:] = before[0]
-        root.setLevel(before[1])
-        listener.stop()
-        for handler in handlers:
-            handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        writer.stop()
 
 
-def scrubbed(query: str, columns: Collection[str]) -> str:
+def scrubbed(query: str, columns: frozenset[str]) -> str:
     """A query string in which the values of all parameters but harmless ones are hidden.
 
     Args:
@@ -129,9 +152,10 @@ def scrubbed(query: str, columns: Collection[str]) -> str:
     Returns:
         `page=2&customer_id=***`.
     """
-    pairs = parse_qsl(query, keep_blank_values=True)
-    return urlencode([(name, value if _is_harmless(name, columns) else HIDDEN) for name, value in pairs], safe="*:,.[]")
+    parts = (part.partition("=") for part in query.split("&"))
+    return "&".join(f"{name}={value if _is_harmless(name, columns) else HIDDEN}" for name, _, value in parts)
 
 
-def _is_harmless(name: str, columns: Collection[str]) -> bool:
-    return all(word in HARMLESS or word in columns for word in re.findall(r"\w+", name))
+@lru_cache(maxsize=1_000)
+def _is_harmless(name: str, columns: frozenset[str]) -> bool:
+    return all(word in HARMLESS or word in columns for word in re.findall(r"\w+", unquote_plus(name)))
