@@ -1,0 +1,106 @@
+"""What the service has done, for Prometheus: requests, how long they took, rows, statements, connections, exports.
+
+Lives here: the metrics and their route. Stays out: when a request begins and ends, which `middleware` says.
+
+With several workers, `retail serve` names a folder (PROMETHEUS_MULTIPROC_DIR) through which they add up.
+"""
+
+import os
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.types import Scope
+
+from retail_platform.serving.access.principals import Role, require
+from retail_platform.serving.database import Warehouse
+
+BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+"""Seconds."""
+
+METHODS = {"GET", "POST", "HEAD", "OPTIONS", "DELETE", "PUT", "PATCH"}
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class Metrics:
+    """The metrics of one application.
+
+    Attributes:
+        in_flight: requests that are being answered.
+        exports: exports by format, counted when they begin.
+    """
+
+    def __init__(self) -> None:
+        """Make all of them, in a registry of their own, as a process may hold several applications."""
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "retail_requests_total", "Requests answered.", ["method", "route", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "retail_request_seconds",
+            "Time to answer a request, to its last byte.",
+            ["method", "route"],
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self._rows = Counter("retail_rows_total", "Rows in answers.", ["route"], registry=self.registry)
+        self._statements = Counter("retail_statements_total", "Statements to the warehouse.", registry=self.registry)
+        self._connections = Gauge(
+            "retail_connections",
+            "Connections to the warehouse.",
+            ["state"],
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.in_flight = Gauge(
+            "retail_requests_in_flight",
+            "Requests that are being answered.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.exports = Counter("retail_exports_total", "Exports begun.", ["format"], registry=self.registry)
+        build = Gauge("retail_build", "The platform.", ["version"], registry=self.registry, multiprocess_mode="max")
+        build.labels(version("retail-platform")).set(1)
+        self._counted = 0
+
+    def ended(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count a request that was answered.
+
+        Args:
+            scope: of the request, with its route and, in its state, the rows of the answer.
+            status: of the answer; 0 when there was none.
+            seconds: from its beginning to its end.
+        """
+        route = getattr(scope.get("route"), "path", "none")
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self._requests.labels(method, route, status).inc()
+        self._seconds.labels(method, route).observe(seconds)
+        if rows := scope["state"].get("rows"):
+            self._rows.labels(route).inc(rows)
+        warehouse: Warehouse | None = getattr(scope["app"].state, "warehouse", None)
+        if warehouse is not None:
+            self._statements.inc(warehouse.statements - self._counted)
+            self._counted = warehouse.statements
+            in_use, idle = warehouse.connections
+            self._connections.labels("in use").set(in_use)
+            self._connections.labels("idle").set(idle)
+
+    def text(self) -> bytes:
+        """All of them, of all workers, in Prometheus' format."""
+        if SHARED not in os.environ:
+            return generate_latest(self.registry)
+        everybody: Any = CollectorRegistry()
+        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+        return generate_latest(everybody)
+
+
+routes = APIRouter(tags=["health"], dependencies=[Depends(require(Role.OPERATOR))])
+
+
+@routes.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Requests, how long they took, rows, statements, connections and exports; operators and above."""
+    found: Metrics = request.app.state.metrics
+    return Response(found.text(), media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
