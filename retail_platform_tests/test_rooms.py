@@ -19,7 +19,16 @@ BELOW: dict[str, set[str]] = {
     "sources": {"lakehouse"},
     "transforms": {"contracts", "lakehouse.days", "lakehouse.mapping"},
     "instance": {"settings", "warehouse"},
-    "defs": {"contracts", "lakehouse", "reference", "settings", "transforms", "warehouse"},
+    "defs": {
+        "contracts",
+        "lakehouse",
+        "reference",
+        "serving.catalogue",
+        "serving.selections",
+        "settings",
+        "transforms",
+        "warehouse",
+    },
     "definitions": {"defs"},
     "status": {"contracts", "lakehouse", "settings", "warehouse"},
     "runs": {"definitions", "defs.partitions", "instance", "lakehouse.days", "settings"},
@@ -36,7 +45,7 @@ BELOW: dict[str, set[str]] = {
 }
 """What each room may import besides itself: whole rooms, or single modules of one."""
 
-ORCHESTRATION = {"dagster", "dagster_dbt", "dagster_postgres"}
+ORCHESTRATION = {"dagster", "dagster_dbt", "dagster_graphql", "dagster_postgres"}
 USES_DAGSTER = {"defs", "definitions", "instance", "runs"}
 
 PURE = ("contracts", "transforms")

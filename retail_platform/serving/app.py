@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette_compress import CompressMiddleware
 
-from retail_platform.serving import problems
+from retail_platform.serving import pages, problems
 from retail_platform.serving.access import routes as access_routes
 from retail_platform.serving.access.credentials import open_access
 from retail_platform.serving.access.principals import WAYS_IN
@@ -25,7 +25,7 @@ from retail_platform.serving.catalogue import Catalogue, read_catalogue
 from retail_platform.serving.database import open_warehouse
 from retail_platform.serving.logs import logging_to
 from retail_platform.serving.middleware import AccessMiddleware, BodyLimitMiddleware, RequestMiddleware
-from retail_platform.serving.rest import datamart, sales, tables
+from retail_platform.serving.rest import datamart, exports, health, metrics, sales, tables, tasks
 from retail_platform.settings import Settings, get_settings
 from retail_platform.warehouse.connection import Database
 from retail_platform.warehouse.server import warehouse_database
@@ -61,11 +61,17 @@ def create_app(settings: Settings, *, writes_logs: bool = False) -> FastAPI:
     )
     app.state.settings = settings
     app.state.catalogue = catalogue
+    app.state.metrics = metrics.Metrics()
     app.state.writes_logs = writes_logs
     problems.install(app)
     app.include_router(access_routes.routes)
     for rest in (datamart, sales, tables):
         app.include_router(rest.router(catalogue, settings.max_page_size))
+    app.include_router(exports.router(catalogue))
+    app.include_router(tasks.router(catalogue, settings))
+    app.include_router(health.routes)
+    app.include_router(metrics.routes)
+    app.include_router(pages.router(app))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -100,8 +106,8 @@ def _prepared(settings: Settings) -> Database:
 
 def _layers(settings: Settings, catalogue: Catalogue) -> list[Middleware]:
     """The layers around the routes, the outermost first; `middleware` says what each is for."""
-    columns = {each.name for table in catalogue.values() for each in table.columns.values() if not each.is_personal}
-    layers = [Middleware(RequestMiddleware, settings.request_seconds, columns)]
+    harmless = (each.name for table in catalogue.values() for each in table.columns.values() if not each.is_personal)
+    layers = [Middleware(RequestMiddleware, settings.request_seconds, frozenset(harmless))]
     if settings.cors_origins:
         layers.append(
             Middleware(

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Collection
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +18,7 @@ from retail_platform.serving.access.limits import STRANGER
 from retail_platform.serving.access.principals import Principal, address_of, refused
 from retail_platform.serving.logs import AUDIT, REQUEST_ID, scrubbed
 from retail_platform.serving.problems import ProblemError, problem_response
+from retail_platform.serving.rest.metrics import Metrics
 
 PROBES = ("/livez", "/readyz")
 """Asked by machines that watch over the service: they are nobody, and are not counted."""
@@ -51,7 +51,7 @@ class RequestMiddleware:
     `audit` (further members of the line).
     """
 
-    def __init__(self, app: ASGIApp, seconds: float, columns: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, seconds: float, columns: frozenset[str]) -> None:
         """Wrap an application.
 
         Args:
@@ -70,10 +70,15 @@ class RequestMiddleware:
             return
         begun = time.perf_counter()
         request = _Request(scope, send)
+        metrics: Metrics = scope["app"].state.metrics
+        metrics.in_flight.inc()
         try:
             await self._within_time(request, receive)
         finally:
-            audit.info(request.said(self._columns, time.perf_counter() - begun))
+            seconds = time.perf_counter() - begun
+            metrics.in_flight.dec()
+            metrics.ended(scope, request.status, seconds)
+            audit.info(request.said(self._columns, seconds))
 
     async def _within_time(self, request: "_Request", receive: Receive) -> None:
         try:
@@ -127,7 +132,7 @@ class _Request:
                 headers.append(HTTPS_ONLY)
         await self._send(message)
 
-    def said(self, columns: Collection[str], seconds: float) -> dict[str, Any]:
+    def said(self, columns: frozenset[str], seconds: float) -> dict[str, Any]:
         """The line of the audit log: never a body, a header, or a value that may be personal."""
         scope, state = self.scope, self.scope["state"]
         principal = state.get("principal")
