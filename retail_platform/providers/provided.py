@@ -1,0 +1,35 @@
+"""What a provider gives, and how it degrades."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Literal
+
+import polars as pl
+
+from retail_platform.providers.client import ProviderError
+
+
+@dataclass(frozen=True)
+class Provided:
+    """A provider's data, and where it is from: what an asset shows as its metadata.
+
+    Attributes:
+        frame: the data, of the same columns whatever the source.
+        source: `live`, `packaged`, or `none` for an empty frame.
+        as_of: the day that the newest figure is of; None without data.
+        problem: why the data is not live, or is live in part; None where nothing went wrong.
+    """
+
+    frame: pl.DataFrame
+    source: Literal["live", "packaged", "none"]
+    as_of: date | None
+    problem: str | None = None
+
+
+def live_or(live: Callable[[], Provided], otherwise: Provided) -> Provided:
+    """What `live` gives, or the other with the reason why not."""
+    try:
+        return live()
+    except ProviderError as error:
+        return replace(otherwise, problem=str(error))
