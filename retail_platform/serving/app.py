@@ -23,6 +23,7 @@ from retail_platform.serving.access.principals import WAYS_IN
 from retail_platform.serving.access.tables import may_prepare, prepare_access
 from retail_platform.serving.catalogue import Catalogue, read_catalogue
 from retail_platform.serving.database import open_warehouse
+from retail_platform.serving.graphql import router as graphql
 from retail_platform.serving.logs import logging_to
 from retail_platform.serving.middleware import AccessMiddleware, BodyLimitMiddleware, RequestMiddleware
 from retail_platform.serving.rest import datamart, exports, health, metrics, sales, tables, tasks
@@ -67,6 +68,7 @@ def create_app(settings: Settings, *, writes_logs: bool = False) -> FastAPI:
     app.include_router(access_routes.routes)
     for rest in (datamart, sales, tables):
         app.include_router(rest.router(catalogue, settings.max_page_size))
+    app.include_router(graphql.router(catalogue, settings))
     app.include_router(exports.router(catalogue))
     app.include_router(tasks.router(catalogue, settings))
     app.include_router(health.routes)

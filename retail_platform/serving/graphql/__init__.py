@@ -1,0 +1,1 @@
+"""GraphQL over the served tables: one operation is one statement."""
