@@ -14,6 +14,7 @@ BELOW: dict[str, set[str]] = {
     "settings": set(),
     "contracts": set(),
     "reference": set(),
+    "providers": {"reference"},
     "lakehouse": {"contracts", "settings"},
     "warehouse": {"contracts", "settings"},
     "sources": {"lakehouse"},
@@ -22,6 +23,7 @@ BELOW: dict[str, set[str]] = {
     "defs": {
         "contracts",
         "lakehouse",
+        "providers",
         "reference",
         "serving.catalogue",
         "serving.selections",
@@ -58,8 +60,11 @@ PURE_LIBRARIES = {
     "functools",
     "holidays",
     "narwhals",
+    "numpy",
     "pandera",
     "polars",
+    "scipy",
+    "sklearn",
     "typing",
 }
 """Libraries without I/O of their own, or whose I/O would show as a call of `READS_OR_WRITES`."""

@@ -1,0 +1,101 @@
+"""What is bought together: pairs of products on one invoice, rules from them, and suggestions per product.
+
+Counted by a product of sparse matrices, invoices by products. Which invoices count (days, cancellations, line types)
+stays with the caller.
+"""
+
+import numpy as np
+import polars as pl
+
+PAIRS = pl.Schema(
+    {
+        "stock_code": pl.String(),
+        "other_stock_code": pl.String(),
+        "pair_count": pl.Int64(),
+        "invoice_count": pl.Int64(),
+        "other_invoice_count": pl.Int64(),
+        "support_pct": pl.Float64(),
+        "confidence_pct": pl.Float64(),
+        "lift": pl.Float64(),
+    }
+)
+"""Columns of a rule `stock_code -> other_stock_code`; both directions of a pair are rows."""
+
+
+def basket_rules(lines: pl.DataFrame, minimum_pairs: int) -> pl.DataFrame:
+    """Find the pairs of products that share invoices, with support, confidence and lift.
+
+    Args:
+        lines: invoice_key and stock_code, any number of rows for each pair of them.
+        minimum_pairs: a pair has to share at least so many invoices.
+
+    Returns:
+        One row per ordered pair, schema `PAIRS`, sorted by stock_code and other_stock_code: pair_count, the invoices
+        with both; invoice_count and other_invoice_count, those with each; support_pct, pair_count in percent of all
+        invoices; confidence_pct, in percent of invoice_count; lift, confidence over the other's share of all invoices
+        (1 when they have nothing to do with each other).
+
+    Raises:
+        ValueError: minimum_pairs is below 1.
+    """
+    if minimum_pairs < 1:
+        raise ValueError(f"minimum_pairs is {minimum_pairs}; expected at least 1, a pair that never occurs is no rule.")
+    baskets = lines.select("invoice_key", "stock_code").unique()
+    invoice_count = baskets["invoice_key"].n_unique()
+    # A product on fewer invoices than a pair needs is in no pair; without it the matrix is small.
+    frequent = baskets.filter(pl.len().over("stock_code") >= minimum_pairs)
+    if frequent.is_empty():
+        return PAIRS.to_frame()
+    codes, first, second, shared, counts = _shared_invoices(frequent, minimum_pairs)
+    pairs = pl.DataFrame(
+        {
+            "stock_code": codes.gather(first),
+            "other_stock_code": codes.gather(second),
+            "pair_count": shared,
+            "invoice_count": counts[first],
+            "other_invoice_count": counts[second],
+        }
+    )
+    return _with_measures(pairs, invoice_count).select(pl.col(name).cast(dtype) for name, dtype in PAIRS.items())
+
+
+def suggestions(rules: pl.DataFrame, per_product: int) -> pl.DataFrame:
+    """Choose what to suggest with each product: what is bought with it most, beyond what chance would give.
+
+    Args:
+        rules: as `basket_rules` gives them.
+        per_product: suggestions a product may have.
+
+    Returns:
+        The rules with lift above 1 and a column position, 1 for the highest confidence (ties by lift, then code);
+        sorted by stock_code and position.
+    """
+    order = ["confidence_pct", "lift", "other_stock_code"]
+    ranked = rules.filter(pl.col("lift") > 1).sort("stock_code", *order, descending=[False, True, True, False])
+    numbered = ranked.with_columns(position=pl.int_range(1, pl.len() + 1).over("stock_code").cast(pl.Int32))
+    return numbered.filter(pl.col("position") <= per_product)
+
+
+def _shared_invoices(
+    baskets: pl.DataFrame, minimum_pairs: int
+) -> tuple[pl.Series, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Product codes in order; for each pair of different ones with enough invoices their positions and number; the
+    invoices of each product."""
+    from scipy.sparse import csr_array
+
+    codes = baskets["stock_code"].unique().sort()
+    invoices = baskets["invoice_key"].rank("dense").to_numpy() - 1
+    products = baskets["stock_code"].cast(pl.Enum(codes)).to_physical().to_numpy()
+    matrix = csr_array((np.ones(baskets.height, np.int32), (invoices, products)), dtype=np.int32)
+    together = (matrix.T @ matrix).tocoo()
+    enough = (together.data >= minimum_pairs) & (together.row != together.col)
+    return codes, together.row[enough], together.col[enough], together.data[enough], matrix.sum(axis=0)
+
+
+def _with_measures(pairs: pl.DataFrame, invoice_count: int) -> pl.DataFrame:
+    confidence = pl.col("pair_count") / pl.col("invoice_count")
+    return pairs.with_columns(
+        support_pct=100 * pl.col("pair_count") / invoice_count,
+        confidence_pct=100 * confidence,
+        lift=confidence / (pl.col("other_invoice_count") / invoice_count),
+    ).sort("stock_code", "other_stock_code")
