@@ -71,7 +71,8 @@ WAYS_IN: dict[str, dict[str, object]] = {
 }
 """Security schemes of OpenAPI. Any one of them will do; the middleware reads them all, so a route costs one look."""
 
-CHALLENGE = 'Bearer realm="retail", Basic realm="retail", charset="UTF-8"'
+CHALLENGE = 'Basic realm="retail", charset="UTF-8", Bearer realm="retail"'
+"""Basic first: Chromium reads no further, and asks its user for name and password."""
 
 
 def refused(detail: str) -> ProblemError:
