@@ -116,6 +116,13 @@ class Warehouse:
         """
         return (await self.ask((), Encoding(decimals_as_text=True, masks_customers=True))).version
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections are in use, and how many are open beside them."""
+        pools = (self._of_gold, self._of_marts)
+        idle = sum(pool.get_idle_size() for pool in pools)
+        return sum(pool.get_size() for pool in pools) - idle, idle
+
     async def close(self) -> None:
         """Close all connections when they are done; those still at work after a few seconds at once."""
         for pool in (self._of_gold, self._of_marts):

@@ -6,21 +6,22 @@ Lives here: what may be asked, and how a file that is being made goes out over H
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import chain
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import psycopg
 from anyio import CapacityLimiter, from_thread, to_thread
 from fastapi import APIRouter, Body, Depends, Path, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Message, Receive, Scope, Send
 
 from retail_platform.serving.access.principals import Role, require
 from retail_platform.serving.catalogue import Catalogue
 from retail_platform.serving.database import NothingLoadedError, TooSlowError, UnreachableError
 from retail_platform.serving.problems import ProblemError
+from retail_platform.serving.query.errors import QuestionError
 from retail_platform.serving.query.shapes import Value
 from retail_platform.serving.rest.metrics import Metrics
 from retail_platform.serving.rest.sales import COLUMNS, SALES, SalesFilters, read_filters, sales_reader
@@ -56,17 +57,21 @@ class FileRequest(BaseModel):
         [], max_length=10, description="`sale_date`, or `total_amount:desc`. Without an order a file begins at once."
     )
 
-    @model_validator(mode="after")
-    def _pair_exists(self) -> Self:
-        if self.compression is not None and self.compression not in FILE_KINDS[self.format].compressions:
-            goes = ", ".join(FILE_KINDS[self.format].compressions)
-            raise ValueError(f"compression {self.compression} does not go with {self.format}; it may be one of {goes}")
-        return self
-
     @property
     def packing(self) -> str:
-        """The compression, also when nothing was said."""
-        return self.compression or FILE_KINDS[self.format].compressions[0]
+        """The compression, also when nothing was said.
+
+        Raises:
+            QuestionError: the compression does not go with the format.
+        """
+        goes = FILE_KINDS[self.format].compressions
+        if self.compression is not None and self.compression not in goes:
+            raise QuestionError("compression", f"{self.compression} does not go with {self.format}; {_one_of(goes)}")
+        return self.compression or goes[0]
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return f"it may be {' or '.join(names)}"
 
 
 class TableExport(FileRequest):

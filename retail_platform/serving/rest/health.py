@@ -15,7 +15,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from retail_platform.serving.database import Warehouse, WarehouseError
+from retail_platform.serving.database import NothingLoadedError, Warehouse, WarehouseError
 from retail_platform.settings import Settings
 
 PROBE_SECONDS = 2.0
@@ -50,6 +50,10 @@ class Alive(BaseModel):
 
 class ProbeError(Exception):
     """A part does not do what it should; the message may be shown to anybody."""
+
+    def __init__(self, detail: str, status: Status = "down") -> None:
+        super().__init__(detail)
+        self.status = status
 
 
 Probe = Callable[[Request], Awaitable[str]]
@@ -103,7 +107,7 @@ async def _checked(probe: Probe, request: Request) -> Check:
         async with asyncio.timeout(PROBE_SECONDS):
             detail = await probe(request)
     except ProbeError as error:
-        status, detail = "down", str(error)
+        status, detail = error.status, str(error)
     except TimeoutError:
         status, detail = "down", f"No answer within {PROBE_SECONDS:g} s."
     return Check(status=status, latency_ms=round((time.perf_counter() - begun) * 1000, 2), detail=detail)
@@ -113,8 +117,10 @@ async def _database(request: Request) -> str:
     warehouse: Warehouse = request.app.state.warehouse
     try:
         await warehouse.version()
+    except NothingLoadedError as error:
+        raise ProbeError("The warehouse answers, and holds nothing yet that can be read.", "degraded") from error
     except WarehouseError as error:
-        raise ProbeError(f"The warehouse does not answer ({type(error).__name__.removesuffix('Error')}).") from error
+        raise ProbeError("The warehouse does not answer.") from error
     return "The warehouse answers."
 
 
@@ -127,7 +133,7 @@ async def _dagster(request: Request) -> str:
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise ProbeError("Dagster does not answer: no new files are taken in, and no tasks.") from error
     if unwell := [each["daemonType"].lower() for each in statuses if each["required"] and not each["healthy"]]:
-        raise ProbeError(f"Dagster answers, but its daemon does not run: {', '.join(unwell)}.")
+        raise ProbeError(f"Dagster answers, but its daemon does not run: {', '.join(unwell)}.", "degraded")
     return "Dagster and its daemon answer."
 
 

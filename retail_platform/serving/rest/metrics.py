@@ -10,7 +10,15 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import Scope
 
@@ -34,6 +42,7 @@ class Metrics:
 
     def __init__(self) -> None:
         """Make all of them, in a registry of their own, as a process may hold several applications."""
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series beside each, which nobody asks for
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "retail_requests_total", "Requests answered.", ["method", "route", "status"], registry=self.registry
