@@ -197,7 +197,7 @@ async def _pool(database: Database, settings: Settings, *, plan_cache_mode: str)
         database=database.dbname,
         min_size=0,
         max_size=settings.api_connections,
-        statement_cache_size=1000,
+        statement_cache_size=200,
         max_cached_statement_lifetime=0,
         max_cacheable_statement_size=0,
         command_timeout=settings.api_statement_seconds + LOST_SECONDS,
