@@ -1,0 +1,51 @@
+"""Packaged tables about products: the taxonomy, labelled descriptions, and the names of brands and families.
+
+How they were made is in docs/categories.md. Only the reading lives here; what is made of the tables is in
+`transforms/categories.py` and `transforms/product_names.py`.
+"""
+
+from importlib.resources import files
+
+import polars as pl
+
+_TAXONOMY = pl.Schema({"category": pl.String(), "subcategory": pl.String(), "description": pl.String()})
+_LABELS = pl.Schema(
+    {
+        "description": pl.String(),
+        "category": pl.String(),
+        "subcategory": pl.String(),
+        "picked_by": pl.String(),
+        "is_set_aside": pl.Boolean(),
+    }
+)
+_BRANDS = pl.Schema({"brand": pl.String(), "pattern": pl.String()})
+_FAMILIES = pl.Schema({"family": pl.String(), "pattern": pl.String()})
+
+
+def read_product_taxonomy() -> pl.DataFrame:
+    """Every category and subcategory with what belongs there; a subcategory's name is in one category only."""
+    return _read("product_taxonomy.csv", _TAXONOMY)
+
+
+def read_product_labels() -> pl.DataFrame:
+    """Descriptions and where they belong, labelled by hand, each once.
+
+    Returns:
+        description, category and subcategory of the taxonomy, picked_by (`revenue`: among the best sellers, `random`:
+        by hash among the others, `hard`: what an earlier model knew least) and is_set_aside (never trained on).
+    """
+    return _read("product_labels.csv", _LABELS)
+
+
+def read_product_brands() -> pl.DataFrame:
+    """Makers' and licensed names, with the pattern of an upper-case description that names each."""
+    return _read("product_brands.csv", _BRANDS)
+
+
+def read_product_families() -> pl.DataFrame:
+    """Designs and ranges shared by several products, with their pattern; the first that matches counts."""
+    return _read("product_families.csv", _FAMILIES)
+
+
+def _read(name: str, schema: pl.Schema) -> pl.DataFrame:
+    return pl.read_csv(files("retail_platform.reference").joinpath(name).read_bytes(), schema=schema)
