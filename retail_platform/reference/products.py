@@ -28,7 +28,7 @@ def read_product_taxonomy() -> pl.DataFrame:
 
 
 def read_product_labels() -> pl.DataFrame:
-    """Descriptions and where they belong, labelled by hand, each once.
+    """Descriptions and where they belong, labelled one by one, each once.
 
     Returns:
         description, category and subcategory of the taxonomy, picked_by (`revenue`: among the best sellers, `random`:
