@@ -92,6 +92,7 @@ class RequestMiddleware:
             else:
                 log.exception("A request failed.")
                 problem = ProblemError(500, "An error on our side. The log has it under the request's id.")
+            request.forget_deadline()
             await problem_response(request.id, problem)(request.scope, receive, request.send)
 
 
@@ -117,11 +118,15 @@ class _Request:
         """Whether the deadline has ended the request."""
         return self._deadline is not None and self._deadline.expired()
 
+    def forget_deadline(self) -> None:
+        """The time has passed, or no longer matters; a timeout that has ended cannot be put off."""
+        self._deadline = None
+
     async def send(self, message: Message) -> None:
         """Send on, with what every answer has. An answer that has begun may take its time: it may be a stream."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            if self._deadline is not None and not self._deadline.expired():
+            if self._deadline is not None:
                 self._deadline.reschedule(None)
             headers = message["headers"] = list(message.get("headers", ()))
             headers += SECURITY_HEADERS
