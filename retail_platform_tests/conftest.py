@@ -1,5 +1,6 @@
 """What tests of many rooms share: a platform in a home of its own, and its PostgreSQL server."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -7,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
+import duckdb
 import pytest
 from psycopg import sql
 
 from retail_platform.settings import Settings
+from retail_platform.sources.online_retail import split
 from retail_platform.warehouse.connection import Database
 from retail_platform.warehouse.server import ensure_server, stop_server
+from retail_platform_tests.platforms import new_platform, retail
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +45,53 @@ def fresh_database(database: Database) -> Iterator[Database]:
         connection.execute(sql.SQL("create database {} template template0").format(name))
         yield fresh
         connection.execute(sql.SQL("drop database {} with (force)").format(name))
+
+
+@pytest.fixture(scope="session")
+def raw_file() -> Path:
+    """The real data as they were published; for tests marked `real`."""
+    return Path(os.environ["RETAIL_REAL_DATA"], "online_retail_II.parquet")
+
+
+@pytest.fixture(scope="session")
+def real_sheets(raw_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The real data as one file a sheet."""
+    return split(raw_file, tmp_path_factory.mktemp("sheets"), by="sheet")
+
+
+@pytest.fixture(scope="session")
+def real_platform(
+    database: Database, real_sheets: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """A platform with all of the real data, landed and run by the command; tests leave its content as it is."""
+    with new_platform(database, tmp_path_factory.mktemp("real"), "real") as settings:
+        result = retail(settings, "ingest", *map(str, real_sheets))
+        assert result.returncode == 0, result.stdout + result.stderr
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def raw_lines(raw_file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The silver lines, made from the raw file by SQL of its own."""
+    with duckdb.connect() as connection:
+        connection.execute(
+            """
+            create table numbered as select row_number() over () - 1 as n, * from read_parquet($file);
+            create table lines as
+            with typed as (
+                select n >= 525461 as in_sheet_2, trim(Invoice) as invoice, upper(trim(StockCode)) as code,
+                    regexp_replace(trim(Description), ' +', ' ', 'g') as description, Quantity::integer as quantity,
+                    InvoiceDate::timestamp as invoiced, InvoiceDate::date as sold, Price::decimal(18, 4) as price,
+                    "Customer ID" as customer, Country as country
+                from numbered
+            ), ranked as (
+                select *, bool_or(in_sheet_2) over (partition by invoice, sold) and not in_sheet_2 as is_old from typed
+            ), good as (
+                select * from ranked where not is_old and price > 0 and quantity <> 0 and invoice not like 'A%'
+                    and code not like 'TEST%'
+            )
+            select distinct in_sheet_2, invoice, code, description, quantity, invoiced, sold, price, customer, country
+            from good
+            """.replace("$file", f"'{raw_file}'")
+        )
+        yield connection

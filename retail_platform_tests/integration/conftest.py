@@ -1,22 +1,20 @@
 """Whole runs: platforms of their own on the session's PostgreSQL server, and what their gold holds."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
-from uuid import uuid4
 
 import dagster as dg
 import polars as pl
 import pytest
-from psycopg import sql
 
 from retail_platform.contracts import GOLD_TABLES
 from retail_platform.lakehouse.days import Days
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import Settings
 from retail_platform.warehouse.connection import Database
+from retail_platform_tests.platforms import new_platform
 
 AUDIT_COLUMNS = ("created_at", "batch_id")
 LAKE_LAYERS = ("landing", "bronze", "silver", "gold")
@@ -27,23 +25,12 @@ Gold = dict[str, pl.DataFrame]
 @pytest.fixture(scope="module")
 def make_platform(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Iterator[Callable[[str], Settings]]:
     """Platforms in folders of their own, each with two databases of its own on the session's server."""
-    made: list[str] = []
+    with ExitStack() as stack:
 
-    def make(name: str) -> Settings:
-        names = [f"{name}_{kind}_{uuid4().hex}" for kind in ("retail", "dagster")]
-        with database.connect(autocommit=True) as connection:
-            for each in names:
-                connection.execute(sql.SQL("create database {}").format(sql.Identifier(each)))
-                made.append(each)
-        urls = [replace(database, dbname=each).url() for each in names]
-        settings = Settings(home=tmp_path_factory.mktemp(name), database_url=urls[0], dagster_database_url=urls[1])
-        settings.landing.mkdir()
-        return settings
+        def make(name: str) -> Settings:
+            return stack.enter_context(new_platform(database, tmp_path_factory.mktemp(name), name))
 
-    yield make
-    with database.connect(autocommit=True) as connection:
-        for each in made:
-            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(each)))
+        yield make
 
 
 @contextmanager

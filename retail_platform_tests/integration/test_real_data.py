@@ -5,9 +5,8 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from retail_platform.settings import Settings
 from retail_platform.sources.online_retail import split
 from retail_platform.status import days_waiting
 from retail_platform_tests.integration.conftest import Gold, differences, gold_of, run_lake
+from retail_platform_tests.platforms import command, environment, retail
 
 pytestmark = [
     pytest.mark.real,
@@ -35,22 +35,9 @@ REASONS = {"adjustment": 6, "duplicate_line": 11_802, "superseded": 22_345, "tes
 
 
 @pytest.fixture(scope="module")
-def raw() -> Path:
-    return Path(os.environ["RETAIL_REAL_DATA"], "online_retail_II.parquet")
-
-
-@pytest.fixture(scope="module")
-def sheets(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return split(raw, tmp_path_factory.mktemp("sheets"), by="sheet")
-
-
-@pytest.fixture(scope="module")
-def loaded(make_platform: Callable[[str], Settings], sheets: list[Path]) -> Settings:
+def loaded(real_platform: Settings) -> Settings:
     """Both sheets, landed and run by the command."""
-    settings = make_platform("two")
-    result = retail(settings, "ingest", *map(str, sheets))
-    assert result.returncode == 0, result.stdout + result.stderr
-    return settings
+    return real_platform
 
 
 @pytest.fixture(scope="module")
@@ -58,54 +45,11 @@ def gold(loaded: Settings) -> Gold:
     return gold_of(loaded)
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    urls = {
-        "RETAIL_DATABASE_URL": str(settings.database_url),
-        "RETAIL_DAGSTER_DATABASE_URL": str(settings.dagster_database_url),
-    }
-    return {**os.environ, "RETAIL_HOME": str(settings.home), **urls}
-
-
-def command(*arguments: str) -> list[str]:
-    return [str(Path(sys.executable).with_name("retail")), *arguments]
-
-
-def retail(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), env=environment(settings), capture_output=True, text=True)
-
-
 def ask(settings: Settings, query: str) -> list[dict[str, Any]]:
     result = retail(settings, "sql", query, "--json")
     assert result.returncode == 0, result.stderr
     answer: list[dict[str, Any]] = json.loads(result.stdout)
     return answer
-
-
-@pytest.fixture(scope="module")
-def raw_lines(raw: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The silver lines, made from the raw file by SQL of its own."""
-    with duckdb.connect() as connection:
-        connection.execute(
-            """
-            create table numbered as select row_number() over () - 1 as n, * from read_parquet($file);
-            create table lines as
-            with typed as (
-                select n >= 525461 as in_sheet_2, trim(Invoice) as invoice, upper(trim(StockCode)) as code,
-                    regexp_replace(trim(Description), ' +', ' ', 'g') as description, Quantity::integer as quantity,
-                    InvoiceDate::timestamp as invoiced, InvoiceDate::date as sold, Price::decimal(18, 4) as price,
-                    "Customer ID" as customer, Country as country
-                from numbered
-            ), ranked as (
-                select *, bool_or(in_sheet_2) over (partition by invoice, sold) and not in_sheet_2 as is_old from typed
-            ), good as (
-                select * from ranked where not is_old and price > 0 and quantity <> 0 and invoice not like 'A%'
-                    and code not like 'TEST%'
-            )
-            select distinct in_sheet_2, invoice, code, description, quantity, invoiced, sold, price, customer, country
-            from good
-            """.replace("$file", f"'{raw}'")
-        )
-        yield connection
 
 
 def test_rows_and_reasons(loaded: Settings) -> None:
@@ -171,19 +115,19 @@ def test_products_equal_sql_on_the_raw_file(loaded: Settings, raw_lines: duckdb.
     assert len(numbered) > 190
 
 
-def test_the_second_sheet_sent_again_changes_nothing(loaded: Settings, sheets: list[Path], gold: Gold) -> None:
+def test_the_second_sheet_sent_again_changes_nothing(loaded: Settings, real_sheets: list[Path], gold: Gold) -> None:
     again = loaded.landing / "sent_again__20120101T000000Z.csv"
-    again.write_bytes(sheets[1].read_bytes())
+    again.write_bytes(real_sheets[1].read_bytes())
     result = retail(loaded, "ingest", str(again))
     assert "Nothing to run" in result.stdout
     assert differences(gold_of(loaded), gold) == []
 
 
 def test_a_file_a_day_in_random_order_gives_the_same_gold(
-    make_platform: Callable[[str], Settings], raw: Path, gold: Gold, tmp_path: Path
+    make_platform: Callable[[str], Settings], raw_file: Path, gold: Gold, tmp_path: Path
 ) -> None:
     settings, shuffled = make_platform("daily"), random.Random(20111209)
-    files = split(raw, tmp_path, by="day")
+    files = split(raw_file, tmp_path, by="day")
     shuffled.shuffle(files)
     settled: dict[Any, str] = {}
     for third in range(3):
@@ -199,13 +143,13 @@ def test_a_file_a_day_in_random_order_gives_the_same_gold(
 
 
 def test_killed_at_random_points_and_started_again(
-    make_platform: Callable[[str], Settings], sheets: list[Path], gold: Gold
+    make_platform: Callable[[str], Settings], real_sheets: list[Path], gold: Gold
 ) -> None:
     settings, moments = make_platform("killed"), random.Random(19)
     began = time.monotonic()
     for _ in range(4):
         process = subprocess.Popen(
-            command("ingest", *map(str, sheets)),
+            command("ingest", *map(str, real_sheets)),
             env=environment(settings),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -214,7 +158,7 @@ def test_killed_at_random_points_and_started_again(
         time.sleep(moments.uniform(4, 25))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    result = retail(settings, "ingest", *map(str, sheets))
+    result = retail(settings, "ingest", *map(str, real_sheets))
     assert result.returncode == 0, f"{time.monotonic() - began:.0f} s\n{result.stdout}{result.stderr}"
     assert days_waiting(settings) == []
     assert differences(gold_of(settings), gold) == []

@@ -258,6 +258,7 @@ class Aggregation:
         group_by: the columns that make a group; without any, all rows are one.
         outputs: of each group: Value (of `group_by`), Aggregate, Constant and Group of these.
         sort: by paths in `group_by` or by measures; the rest of `group_by` is appended by the maker of the SQL.
+        peeks: look for one group beyond the limit; it is counted with the others, and not shown.
     """
 
     table: str
@@ -267,6 +268,7 @@ class Aggregation:
     having: Filter = EVERYTHING
     sort: tuple[Sort, ...] = ()
     has_offset: bool = False
+    peeks: bool = False
 
 
 @dataclass(frozen=True)

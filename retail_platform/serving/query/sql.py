@@ -426,12 +426,13 @@ class _Compiler:
         operands = {**groups, **measures}
         inner = sa.select(*(each.label(f"_{n}") for n, each in enumerate(operands.values()))).select_from(scope.froms)
         inner = inner.where(*conditions).group_by(*groups.values()).having(having)
-        inner = inner.order_by(*order).limit(limit).offset(offset)
+        inner = inner.order_by(*order).limit(limit + sa.literal_column("1") if query.peeks else limit).offset(offset)
         numbered = _numbered(_correlated(inner, link).subquery(next(self.names)), next(self.names))
         known = {operand: numbered.c[f"_{n}"] for n, operand in enumerate(operands)}
         shown = _Scope(table, numbered, known)
         record = self.record(shown, self.shown(shown, query.outputs))
-        rows = sa.func.coalesce(sa.func.json_agg(aggregate_order_by(record, numbered.c._n)), _EMPTY_LIST)
+        rows = sa.func.json_agg(aggregate_order_by(record, numbered.c._n))
+        rows = sa.func.coalesce(rows.filter(numbered.c._n <= limit) if query.peeks else rows, _EMPTY_LIST)
         return sa.select(rows.label("j"), sa.func.count().label("n")).select_from(shown.froms)
 
     # What is shown of a row.

@@ -4,18 +4,20 @@ Lives here: plans and their keeping, what of an answer is kept with the warehous
 Stays out: which questions a route asks (`tables`, `sales`, `datamart`).
 
 Plans are kept by their query string, so that a request asked before costs no reading of its parameters; answers are not
-kept, but for what is the same on each page of a list (totals, aggregations), and that only while the warehouse's
-version, which each statement reads, stays the same.
+kept, but for what is the same on each page of a list (aggregations; totals, in `database`), and that only while the
+warehouse's version, which each statement reads, stays the same.
 """
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 from fastapi import Request, Response
 
 from retail_platform.serving.access.principals import principal_of
-from retail_platform.serving.database import Warehouse
+from retail_platform.serving.database import Answers, Warehouse
 from retail_platform.serving.etags import digest, etag, is_fresh
 from retail_platform.serving.query.shapes import Encoding, Question
 
@@ -24,7 +26,7 @@ PLANS = 2048
 LONGEST_KEPT = 2048
 """Characters; a longer query string is read anew each time."""
 KEPT_ANSWERS = 1024
-"""Totals and aggregations that a route keeps."""
+"""Aggregations that a route keeps, beside the totals that the warehouse keeps."""
 
 ENCODINGS = {sees: Encoding(decimals_as_text=False, masks_customers=not sees) for sees in (True, False)}
 
@@ -33,8 +35,11 @@ HEADERS = {
     "Vary": "Authorization, X-API-Key, Accept-Encoding",
 }
 
-Body = Callable[[Sequence[bytes]], bytes]
-"""Puts the answers of the questions, JSON texts, together."""
+Body = Callable[[Sequence[bytes], Sequence[int]], bytes]
+"""Puts the answers to the questions together: the JSON of each, and how many rows are in it."""
+
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The answer in If-None-Match still holds."}}
+"""For `responses=` of these routes."""
 
 
 @dataclass(frozen=True)
@@ -100,33 +105,33 @@ async def answer(request: Request, plan: Plan, kept: "Kept", asked: str | None =
         kept: the route's.
         asked: digest of what was asked; without one, the answer is not tagged and may not be stored.
     """
-    version, parts, rows = await kept.ask(request.app.state.warehouse, plan, principal_of(request).sees_customers)
-    request.scope["state"]["rows"] = rows
-    headers = {**HEADERS, "ETag": etag(version, asked)} if asked is not None else {"Cache-Control": "no-store"}
-    return Response(plan.body(parts), 200, headers, "application/json")
+    answers = await kept.ask(request.app.state.warehouse, plan, principal_of(request).sees_customers)
+    request.scope["state"]["rows"] = sum(answers.rows[: len(plan.asked)])
+    headers = {**HEADERS, "ETag": etag(answers.version, asked)} if asked is not None else {"Cache-Control": "no-store"}
+    return Response(plan.body(answers.json, answers.rows), 200, headers, "application/json")
 
 
 class Kept:
-    """Answers that are good as long as the warehouse's version stays; the least recently used go first."""
+    """Answers that are good as long as the warehouse's version stays; the oldest go first."""
 
     def __init__(self) -> None:
-        self._answers: dict[tuple[str, bool], tuple[str, Sequence[bytes]]] = {}
+        self._answers: OrderedDict[tuple[str, bool], Answers] = OrderedDict()
 
-    async def ask(self, warehouse: Warehouse, plan: Plan, sees_customers: bool) -> tuple[str, Sequence[bytes], int]:
+    async def ask(self, warehouse: Warehouse, plan: Plan, sees_customers: bool) -> Answers:
         """Answer a plan's questions, as a rule in one statement, and in two when the warehouse has just changed.
 
         Returns:
-            The warehouse's version, the answers to `asked` and `kept`, the rows in those to `asked`.
+            The answers to `asked`, then those to `kept`.
         """
         key, encoding = (plan.kept_key, sees_customers), ENCODINGS[sees_customers]
         if plan.kept and (known := self._answers.get(key)):
             answers = await warehouse.ask(plan.asked, encoding)
-            if answers.version == known[0]:
-                self._answers[key] = self._answers.pop(key, known)
-                return answers.version, [*answers.json, *known[1]], sum(answers.rows)
+            if answers.version == known.version:
+                return Answers(answers.version, answers.json + known.json, answers.rows + known.rows)
         answers = await warehouse.ask(plan.asked + plan.kept, encoding)
         if plan.kept:
-            self._answers[key] = (answers.version, answers.json[len(plan.asked) :])
-            while len(self._answers) > KEPT_ANSWERS:
-                del self._answers[next(iter(self._answers))]
-        return answers.version, answers.json, sum(answers.rows[: len(plan.asked)])
+            start = len(plan.asked)
+            self._answers[key] = Answers(answers.version, answers.json[start:], answers.rows[start:])
+            if len(self._answers) > KEPT_ANSWERS:
+                self._answers.popitem(last=False)
+        return answers

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends
-from pydantic import AfterValidator, BaseModel, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, create_model
 
 from retail_platform.serving.access.principals import Role, require
 from retail_platform.serving.catalogue import Catalogue, ServedTable
 from retail_platform.serving.countries import read_country
 from retail_platform.serving.query.cursors import full_sort
 from retail_platform.serving.query.shapes import Lookup, Operator, Output, Page, Question, Rows, Sort, Value
-from retail_platform.serving.rest.answers import MakePlan, Plan, planned
+from retail_platform.serving.rest.answers import NOT_MODIFIED, MakePlan, Plan, planned
 from retail_platform.serving.rest.grammar import Filters, Reader
 from retail_platform.serving.rest.models import DECIMALS, list_model, row_model
 from retail_platform.serving.rest.pages import Listing, check_size, numbered_page
@@ -55,9 +55,11 @@ class RowParameters(ReportParameters):
 class PeriodParameters(RowParameters):
     """Of sales over time."""
 
-    granularity: Annotated[Literal["daily", "weekly", "monthly", "quarterly", "yearly"], AfterValidator(str.upper)] = (
-        Field("monthly", validate_default=True, description="Length of a period; weeks begin on Monday.")
-    )
+    granularity: Annotated[
+        Literal["daily", "weekly", "monthly", "quarterly", "yearly"],
+        BeforeValidator(str.lower),
+        AfterValidator(str.upper),
+    ] = Field("monthly", validate_default=True, description="Length of a period; weeks begin on Monday.")
     date_from: Day | None = Field(None, description="Only periods that begin on this day or later.")
     date_to: Day | None = Field(None, description="Only periods that begin on this day or earlier.")
 
@@ -179,6 +181,7 @@ def router(catalogue: Catalogue, max_page_size: int) -> APIRouter:
         summary="The key figures, and how new they are",
         description=f"Each figure of a period beside the same of the period before.\n\n{DECIMALS}",
         response_model=_overview_model(catalogue),
+        responses=NOT_MODIFIED,
     )
     for report in REPORTS:
         path = f"{BASE}/{report.path}"
@@ -189,6 +192,7 @@ def router(catalogue: Catalogue, max_page_size: int) -> APIRouter:
             name=report.path.replace("/", "_"),
             summary=report.summary,
             description=f"{report.description}\n\n{DECIMALS}",
+            responses=NOT_MODIFIED,
             response_model=list_model(_camel(report.path), row),
             openapi_extra={"parameters": openapi_parameters(report.parameters, max_page_size)},
         )
@@ -234,7 +238,7 @@ def _overview(catalogue: Catalogue) -> Plan:
     rows = Page(figures.name, (Rows("data", _all(figures)),), sort=order, bare=True)
     row = Page(freshness.name, (Rows("data", _all(freshness)),), sort=full_sort(freshness, ()))
 
-    def body(answers: Sequence[bytes]) -> bytes:
+    def body(answers: Sequence[bytes], _: Sequence[int]) -> bytes:
         return b'{"data":{"metrics":%s,"freshness":%s}}' % (answers[0], answers[1])
 
     return Plan((Question(rows, (MOST_FIGURES,)), Question(Lookup(row), (1,))), body)

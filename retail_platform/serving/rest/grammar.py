@@ -19,7 +19,6 @@ from retail_platform.serving.query.shapes import (
     Aggregate,
     Aggregation,
     All,
-    Constant,
     Filter,
     Function,
     Measure,
@@ -49,6 +48,11 @@ class Filters:
     filter: Filter = EVERYTHING
     values: Values = ()
     applied: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> bytes:
+        """`filters_applied`, as JSON; exact numbers and days as text."""
+        return orjson.dumps(self.applied, default=str)
 
     def also(self, part: Filter, values: Values, **applied: Any) -> "Filters":
         """These and one more."""
@@ -199,7 +203,7 @@ class Reader:
             kept[0],
             self.sort(sort, {**columns, **aggregates}),
         )
-        return _page_of_groups(shape, (*filters.values, *kept[1]), page, size, filters.applied)
+        return _page_of_groups(shape, (*filters.values, *kept[1]), page, size, filters.shown)
 
 
 def _direction(written: str) -> tuple[str, bool]:
@@ -210,20 +214,13 @@ def _direction(written: str) -> tuple[str, bool]:
     return written, False
 
 
-def _page_of_groups(shape: Aggregation, values: Values, page: int, size: int, applied: Mapping[str, Any]) -> Plan:
-    """One statement: the groups, and (kept, as it costs as much) whether one follows."""
-    tail = orjson.dumps(applied)
-    rows = _from(shape, values, size * (page - 1), size)
-    following = _from(replace(shape, outputs=(Constant("is", "following"),)), values, size * page, 1)
+def _page_of_groups(shape: Aggregation, values: Values, page: int, size: int, applied: bytes) -> Plan:
+    offset = size * (page - 1)
+    shape = replace(shape, has_offset=offset > 0, peeks=True)
+    question = Question(shape, (*values, size, *([offset] if offset else [])))
 
-    def body(parts: Sequence[bytes]) -> bytes:
-        pagination = {"page": page, "size": size, "has_next": parts[1] != b"[]"}
-        return b'{"data":%s,"pagination":%s,"filters_applied":%s}' % (parts[0], orjson.dumps(pagination), tail)
+    def body(answers: Sequence[bytes], rows: Sequence[int]) -> bytes:
+        pagination = orjson.dumps({"page": page, "size": size, "has_next": rows[0] > size})
+        return b'{"data":%s,"pagination":%s,"filters_applied":%s}' % (answers[0], pagination, applied)
 
-    return Plan((rows,), body, (following,))
-
-
-def _from(shape: Aggregation, values: Values, offset: int, limit: int) -> Question:
-    if offset == 0:
-        return Question(shape, (*values, limit))
-    return Question(replace(shape, has_offset=True), (*values, limit, offset))
+    return Plan((question,), body)

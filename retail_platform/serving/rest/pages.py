@@ -53,9 +53,9 @@ def numbered_page(catalogue: Catalogue, listing: Listing, page: int, size: int) 
     parts = (Rows("data", listing.outputs), Total("total"))
     shape = Page(listing.table, parts, listing.filters.filter, sort, has_offset=page > 1)
     offset = (size * (page - 1),) if page > 1 else ()
-    applied = orjson.dumps(listing.filters.applied)
+    applied = listing.filters.shown
 
-    def body(answers: Sequence[bytes]) -> bytes:
+    def body(answers: Sequence[bytes], _: Sequence[int]) -> bytes:
         data, total = _without(answers[0], b"total")
         pages = -(-total // size)
         pagination = {"page": page, "size": size, "total": total, "pages": pages}
@@ -77,9 +77,9 @@ def keyset_page(catalogue: Catalogue, listing: Listing, cursor: str, size: int, 
     facts = PageInfo("facts", (("next", PageFact.END_CURSOR), ("has_next", PageFact.HAS_NEXT)))
     parts = (Rows("data", listing.outputs), *((Total("total"),) if has_total else ()), facts)
     shape = Page(listing.table, parts, listing.filters.filter, sort, after)
-    applied = orjson.dumps(listing.filters.applied)
+    applied = listing.filters.shown
 
-    def body(answers: Sequence[bytes]) -> bytes:
+    def body(answers: Sequence[bytes], _: Sequence[int]) -> bytes:
         data, found = _without(answers[0], b"facts")
         pagination = {"size": size, "next_cursor": found["next"] if found["has_next"] else None}
         pagination["has_next"] = found["has_next"]

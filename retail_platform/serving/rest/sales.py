@@ -28,7 +28,7 @@ from retail_platform.serving.query.shapes import (
     Question,
     Value,
 )
-from retail_platform.serving.rest.answers import Kept, MakePlan, Plan, answer, planned
+from retail_platform.serving.rest.answers import NOT_MODIFIED, Kept, MakePlan, Plan, answer, planned
 from retail_platform.serving.rest.grammar import Filters, Reader
 from retail_platform.serving.rest.models import (
     DECIMALS,
@@ -238,7 +238,7 @@ def router(catalogue: Catalogue, max_page_size: int) -> APIRouter:
         summary="Sale lines, page by page",
         description=f"Lines that pass all filters, in any order, with their total. {MASKED}\n\n{DECIMALS}",
         response_model=list_model("SalesPageAnswer", row),
-        responses={200: {"content": {"application/json": {"example": NUMBERED_EXAMPLE}}}},
+        responses={200: {"content": {"application/json": {"example": NUMBERED_EXAMPLE}}}, **NOT_MODIFIED},
         openapi_extra={"parameters": openapi_parameters(SalesPage, max_page_size)},
     )
     quality = row_model("DataQuality", _quality_columns(catalogue), optional=True)
@@ -250,7 +250,7 @@ def router(catalogue: Catalogue, max_page_size: int) -> APIRouter:
         summary="Sale lines from a cursor on, with aggregations",
         description=f"Every page costs the same, however far it is. {QUALITY_NOTE} {MASKED}\n\n{DECIMALS}",
         response_model=list_model("SalesKeysetAnswer", row, KeysetPagination, **figures),
-        responses={200: {"content": {"application/json": {"example": KEYSET_EXAMPLE}}}},
+        responses={200: {"content": {"application/json": {"example": KEYSET_EXAMPLE}}}, **NOT_MODIFIED},
         openapi_extra={"parameters": openapi_parameters(SalesKeyset, max_page_size)},
     )
 
@@ -330,8 +330,8 @@ def keyset_plans(catalogue: Catalogue, max_page_size: int) -> MakePlan:
         if not asked.include_aggregations:
             return plan
 
-        def body(parts: Sequence[bytes]) -> bytes:
-            return plan.body(parts)[:-1] + _figures(*parts[1:]) + b"}"
+        def body(answers: Sequence[bytes], rows: Sequence[int]) -> bytes:
+            return plan.body(answers, rows)[:-1] + _figures(*answers[1:]) + b"}"
 
         return replace(plan, body=body, kept=_questions(reader, listing.filters, asked))
 

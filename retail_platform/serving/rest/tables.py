@@ -13,7 +13,7 @@ from retail_platform.serving.access.principals import Role, require
 from retail_platform.serving.catalogue import Catalogue, Kind, ServedTable
 from retail_platform.serving.query.errors import QuestionError
 from retail_platform.serving.query.filters import check_table
-from retail_platform.serving.rest.answers import MakePlan, Plan, planned
+from retail_platform.serving.rest.answers import NOT_MODIFIED, MakePlan, Plan, planned
 from retail_platform.serving.rest.grammar import OPERATORS, Filters, Reader
 from retail_platform.serving.rest.models import (
     DECIMALS,
@@ -126,6 +126,7 @@ def router(catalogue: Catalogue, max_page_size: int) -> APIRouter:
             summary=f"Rows or aggregates of {table.name}",
             description=f"{table.description}\n{GRAMMAR}",
             response_model=_model(table),
+            responses=NOT_MODIFIED,
             openapi_extra={"parameters": _parameters(table, max_page_size)},
         )
     return routes
