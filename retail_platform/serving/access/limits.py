@@ -6,7 +6,6 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from limits import RateLimitItem, aio, parse
-from limits import storage as synchronous
 from limits.errors import StorageError
 from limits.storage import storage_from_string
 
@@ -33,6 +32,9 @@ DEFAULTS = {
     "login address": "100/5 minutes",
 }
 """Windows are fixed: at the turn of one, twice as much may pass."""
+
+SWEPT_FROM = 10_000
+"""Keys in memory from which those of past windows are removed."""
 
 
 class Limits:
@@ -73,10 +75,40 @@ def _by_role(settings: Settings) -> dict[str, str]:
     return DEFAULTS | settings.rate_limits
 
 
-def _storage(url: str) -> "synchronous.Storage | aio.storage.Storage":
-    """In memory the synchronous one: the other looks at every key on each hit (85 µs at 1,000 keys, against 5)."""
+class _Memory:
+    """Counts in this process, in windows that begin with the first hit.
+
+    Of the library's own, one starts a thread every ten milliseconds and waits for it (a tenth of the time of a request
+    under load), the other looks at every key on each hit.
+    """
+
+    def __init__(self) -> None:
+        self._windows: dict[str, tuple[int, float]] = {}
+        """Key -> hits, and when their window ends."""
+        self._sweep_at = SWEPT_FROM
+
+    def get(self, key: str) -> int:
+        hits, end = self._windows.get(key, (0, 0.0))
+        return hits if end > time.time() else 0
+
+    def get_expiry(self, key: str) -> float:
+        return self._windows.get(key, (0, time.time()))[1]
+
+    def incr(self, key: str, expiry: int) -> int:
+        hits = self.get(key) + 1
+        self._windows[key] = hits, self.get_expiry(key) if hits > 1 else time.time() + expiry
+        if len(self._windows) > self._sweep_at:
+            self._windows = {each: window for each, window in self._windows.items() if window[1] > time.time()}
+            self._sweep_at = max(SWEPT_FROM, 2 * len(self._windows))
+        return hits
+
+    def clear(self, key: str) -> None:
+        self._windows.pop(key, None)
+
+
+def _storage(url: str) -> _Memory | aio.storage.Storage:
     if url.startswith("memory:"):
-        return synchronous.MemoryStorage()
+        return _Memory()
     storage = storage_from_string(f"async+{url}", wrap_exceptions=True)
     assert isinstance(storage, aio.storage.Storage)
     return storage
