@@ -93,14 +93,14 @@ def _size(sizes: "_Sizes", selections: SelectionSetNode) -> Size:
 
 def _check_size(size: Size, limits: Limits) -> None:
     found = (
-        (size.depth, limits.depth, "levels deep", "Select from the table itself rather than along many relations."),
-        (size.fields, MOST_FIELDS, "fields, fragments written out", "Send several operations."),
-        (size.aliases, MOST_ALIASES, "aliases", "Use `where: {…: {in: […]}}` or the fields of `group`."),
-        (size.directives, MOST_DIRECTIVES, "directives", "Send the operation that is meant."),
+        (size.depth, limits.depth, "is {} levels deep", "Start at the table itself rather than far from it."),
+        (size.fields, MOST_FIELDS, "has {} fields, fragments written out", "Send several operations."),
+        (size.aliases, MOST_ALIASES, "has {} aliases", "Use `where: {…: {in: […]}}`, or the fields of `group`."),
+        (size.directives, MOST_DIRECTIVES, "has {} directives", "Write what is meant into a document of its own."),
     )
     for count, limit, what, instead in found:
         if count > limit:
-            raise too_complex(f"The operation has {count} {what}; at most {limit} may be asked. {instead}")
+            raise too_complex(f"The operation {what.format(count)}; at most {limit} may be asked. {instead}")
 
 
 class _Sizes:

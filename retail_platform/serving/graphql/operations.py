@@ -4,6 +4,7 @@ Lives here: documents, variables, introspection, and the bytes around the answer
 (`planning`), how much may be asked (`limits`), and HTTP (`router`).
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ from retail_platform.serving.query.shapes import Question
 
 KEPT_DOCUMENTS = 256
 KEPT_PLANS = 1024
+KEPT_INTROSPECTIONS = 8
+"""Their answers, of up to a megabyte, are part of their plans."""
+INTROSPECTS = re.compile(r"__(schema|type)\b")
 
 
 class RequestError(Exception):
@@ -86,6 +90,7 @@ class Operations:
         self.core = graphql_schema(self.schema)
         self._kept_document = lru_cache(KEPT_DOCUMENTS)(self._read_document)
         self._kept_plan = lru_cache(KEPT_PLANS)(self._make_plan)
+        self._kept_introspection = lru_cache(KEPT_INTROSPECTIONS)(self._make_plan)
 
     def plan(self, document: str, name: str | None, variables: Mapping[str, Any], *, sees_customers: bool) -> Plan:
         """The plan of an operation.
@@ -99,7 +104,8 @@ class Operations:
         Raises:
             RequestError: the document, the variables or an argument is wrong, or it asks too much.
         """
-        return self._kept_plan(document, name, orjson.dumps(variables, option=orjson.OPT_SORT_KEYS), sees_customers)
+        kept = self._kept_introspection if INTROSPECTS.search(document) else self._kept_plan
+        return kept(document, name, orjson.dumps(variables, option=orjson.OPT_SORT_KEYS), sees_customers)
 
     def _read_document(self, text: str) -> DocumentNode:
         """Parse, limit, validate: in this order, as each step is safe only after the one before it."""

@@ -13,6 +13,7 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLError,
     GraphQLField,
     GraphQLIncludeDirective,
     GraphQLObjectType,
@@ -29,7 +30,7 @@ from retail_platform.serving.catalogue import Catalogue, ServedTable
 from retail_platform.serving.countries import read_country
 from retail_platform.serving.graphql import limits as most
 from retail_platform.serving.graphql.analytics import Analytic, Compares, Limits, NamesCountry, Sorts
-from retail_platform.serving.graphql.errors import located
+from retail_platform.serving.graphql.errors import BAD_INPUT, located
 from retail_platform.serving.graphql.schema import (
     AggregateField,
     ColumnField,
@@ -111,7 +112,8 @@ class Operation:
             for node in self._fields(selections, seen):
                 key = node.alias.value if node.alias else node.name.value
                 if len(key) > LONGEST_NAME:
-                    raise QuestionError(key, f"has {len(key)} characters; a name may have {LONGEST_NAME}")
+                    message = f"{key} has {len(key)} characters; a name in the answer may have {LONGEST_NAME}."
+                    raise GraphQLError(message, node, extensions={"code": BAD_INPUT})
                 fields.setdefault(key, []).append(node)
         return fields
 
