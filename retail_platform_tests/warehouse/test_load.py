@@ -226,7 +226,7 @@ def test_every_partition_has_the_keys_and_indexes_of_the_parent(warehouse: psyco
         from pg_class as c where relname like 'fact_sale%' and relkind in ('r', 'p')
         """
     ).fetchall()
-    assert counts == [(7, 6)] * 3
+    assert counts == [(8, 6)] * 3
 
 
 def test_the_load_is_recorded(warehouse: psycopg.Connection) -> None:

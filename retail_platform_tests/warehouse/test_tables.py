@@ -48,6 +48,15 @@ def test_readers_may_know_how_new_the_data_are(warehouse: psycopg.Connection) ->
         assert warehouse.execute("select * from platform.freshness").fetchall() == [(0, None, None, None, 0)]
 
 
+def test_an_index_that_is_missing_is_made(warehouse: psycopg.Connection) -> None:
+    names = "select indexname from pg_indexes where schemaname = 'gold' order by 1"
+    before = warehouse.execute(names).fetchall()
+    assert ("fact_sale_total_amount_idx",) in before
+    warehouse.execute("drop index gold.fact_sale_total_amount_idx")
+    prepare_warehouse(warehouse)
+    assert warehouse.execute(names).fetchall() == before
+
+
 def test_the_partition_column_of_the_disk_is_left_out(warehouse: psycopg.Connection) -> None:
     assert "sale_month" not in table_columns(warehouse, "gold", "fact_sale")
 
