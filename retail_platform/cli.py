@@ -421,7 +421,7 @@ def _accounts() -> Iterator["psycopg.Connection"]:
     except (AccountError, WeakPasswordError) as error:
         raise click.ClickException(str(error)) from error
     except InsufficientPrivilege as error:
-        raise click.ClickException(f"{error} Set RETAIL_DATABASE_URL to the login that owns the warehouse.") from error
+        raise click.ClickException(f"{error}. Set RETAIL_DATABASE_URL to the login that owns the warehouse.") from error
 
 
 def _password(generate: bool) -> tuple[str, bool]:
@@ -573,7 +573,9 @@ def _address(settings: Settings) -> str:
 
 
 def _table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> RichTable:
-    table = RichTable(*columns, title=title, title_justify="left")
+    table = RichTable(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row))
     return table
