@@ -16,7 +16,7 @@ from retail_platform.serving.catalogue import Catalogue, ServedTable
 from retail_platform.serving.countries import read_country
 from retail_platform.serving.query.cursors import full_sort
 from retail_platform.serving.query.shapes import Lookup, Operator, Output, Page, Question, Rows, Sort, Value
-from retail_platform.serving.rest.answers import NOT_MODIFIED, MakePlan, Plan, planned
+from retail_platform.serving.rest.answers import NOT_MODIFIED, MakePlan, Plan, PlannedRoute, planned
 from retail_platform.serving.rest.grammar import Filters, Reader
 from retail_platform.serving.rest.models import DECIMALS, list_model, row_model
 from retail_platform.serving.rest.pages import Listing, check_size, numbered_page
@@ -177,6 +177,7 @@ def router(catalogue: Catalogue, max_page_size: int) -> APIRouter:
     routes.add_api_route(
         path,
         planned(path, overview),
+        route_class_override=PlannedRoute,
         name="dashboard_overview",
         summary="The key figures, and how new they are",
         description=f"Each figure of a period beside the same of the period before.\n\n{DECIMALS}",
@@ -189,6 +190,7 @@ def router(catalogue: Catalogue, max_page_size: int) -> APIRouter:
         routes.add_api_route(
             path,
             planned(path, _plans(catalogue, report, max_page_size)),
+            route_class_override=PlannedRoute,
             name=report.path.replace("/", "_"),
             summary=report.summary,
             description=f"{report.description}\n\n{DECIMALS}",

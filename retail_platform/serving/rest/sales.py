@@ -28,7 +28,7 @@ from retail_platform.serving.query.shapes import (
     Question,
     Value,
 )
-from retail_platform.serving.rest.answers import NOT_MODIFIED, Kept, MakePlan, Plan, answer, planned
+from retail_platform.serving.rest.answers import NOT_MODIFIED, Kept, MakePlan, Plan, PlannedRoute, answer, planned
 from retail_platform.serving.rest.grammar import Filters, Reader
 from retail_platform.serving.rest.models import (
     DECIMALS,
@@ -234,6 +234,7 @@ def router(catalogue: Catalogue, max_page_size: int) -> APIRouter:
     routes.add_api_route(
         "/api/v1/sales",
         planned("/api/v1/sales", numbered_plans(catalogue, max_page_size)),
+        route_class_override=PlannedRoute,
         name="list_sales",
         summary="Sale lines, page by page",
         description=f"Lines that pass all filters, in any order, with their total. {MASKED}\n\n{DECIMALS}",
@@ -246,6 +247,7 @@ def router(catalogue: Catalogue, max_page_size: int) -> APIRouter:
     routes.add_api_route(
         "/api/v2/sales",
         planned("/api/v2/sales", keyset_plans(catalogue, max_page_size)),
+        route_class_override=PlannedRoute,
         name="list_sales_by_cursor",
         summary="Sale lines from a cursor on, with aggregations",
         description=f"Every page costs the same, however far it is. {QUALITY_NOTE} {MASKED}\n\n{DECIMALS}",
