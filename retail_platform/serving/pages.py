@@ -6,12 +6,12 @@ of GraphQL is in `graphql`.
 
 import base64
 import json
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 import fastapi_offline
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import FileResponse
 
 from retail_platform.serving.problems import ProblemError
 
@@ -22,6 +22,9 @@ TYPES = {
     "redoc.standalone.js": "text/javascript",
     "favicon.png": "image/png",
 }
+REDOC_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
+"""An image beside the name of ReDoc, which has no option against it; it would be the one thing from elsewhere."""
+
 ADDRESS = "/docs/files"
 FOR_EVER = "public, max-age=31536000, immutable"
 """The address of a file names its content."""
@@ -30,7 +33,7 @@ OPTIONS = {
     "url": "/openapi.json",
     "dom_id": "#swagger-ui",
     "deepLinking": True,
-    "docExpansion": "none",
+    "docExpansion": "list",
     "displayRequestDuration": True,
     "filter": True,
     "persistAuthorization": False,
@@ -83,7 +86,7 @@ def router(app: FastAPI) -> APIRouter:
     async def show_file(digest: str, name: str) -> Response:
         if name not in TYPES or named[name] != f"{ADDRESS}/{digest}/{name}":
             raise ProblemError(404, "There is no such file of a page.")
-        return FileResponse(FILES / name, media_type=TYPES[name], headers={"Cache-Control": FOR_EVER})
+        return Response(_content(name), media_type=TYPES[name], headers={"Cache-Control": FOR_EVER})
 
     for path in pages:
         routes.add_api_route(path, show)
@@ -104,5 +107,11 @@ def _policy(script: str) -> str:
     return f"{POLICY}; script-src 'self' 'sha256-{digest}'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 
+@cache
+def _content(name: str) -> bytes:
+    content = (FILES / name).read_bytes()
+    return content.replace(REDOC_LOGO, b"data:image/svg+xml,") if name == "redoc.standalone.js" else content
+
+
 def _digest(name: str) -> str:
-    return sha256((FILES / name).read_bytes()).hexdigest()[:16]
+    return sha256(_content(name)).hexdigest()[:16]

@@ -267,7 +267,8 @@ def router(catalogue: Catalogue, settings: Settings) -> APIRouter:
         """The file of an export or report, or what a run of days did."""
         run = await dagster.run_of(principal, task_id)
         if (state := STATUSES[run.status]) != "succeeded":
-            raise ProblemError(409, f"The task has no result: it is {state}. See {routes.prefix}/{task_id}/status.")
+            detail = f"There is no result; the task's status is {state}. See {routes.prefix}/{task_id}/status."
+            raise ProblemError(409, detail)
         if run.tags[TASK_TAG] == "run_days":
             return Response(_days_result(run).model_dump_json(), media_type="application/json")
         path = await to_thread.run_sync(_file, settings.exports / run.run_id)
@@ -275,10 +276,15 @@ def router(catalogue: Catalogue, settings: Settings) -> APIRouter:
 
     @routes.post("/{task_id}/cancel", status_code=202, summary="End a task before its time", response_model=TaskStatus)
     async def cancel(principal: Analyst, task_id: UUID) -> TaskStatus:
-        """Asks Dagster to end the run; the state says when it has. A run of days leaves no day half done."""
+        """Asks Dagster to end the run; the state says when it has. A run of days leaves no day half done.
+
+        A task can be cancelled while it is queued or running; for the seconds in which it starts the answer is 409.
+        """
         run = await dagster.run_of(principal, task_id)
         if (state := STATUSES[run.status]) in ENDED:
-            raise ProblemError(409, f"The task has {state} already." if state != "cancelled" else "It is cancelled.")
+            raise ProblemError(409, f"The task has ended; its status is {state}.")
+        if state == "starting":
+            raise ProblemError(409, "The task is starting. Ask again in some seconds.", headers={"Retry-After": "5"})
         await dagster.ask(lambda runs: runs.terminate(run.run_id))
         return _status(await dagster.run_of(principal, task_id))
 
