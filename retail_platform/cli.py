@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -169,22 +170,25 @@ def serve(host: str, port: int, workers: int) -> None:
         read_catalogue()
     except (NoSecretError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
-    uvicorn.run(
-        "retail_platform.serving.app:worker_app",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=settings.trusted_proxies is not None,
-        forwarded_allow_ips=settings.trusted_proxies,
-        timeout_graceful_shutdown=STOP_SECONDS - 5,
-    )
+    with TemporaryDirectory(prefix="retail-metrics-") as shared:
+        if workers > 1:  # through files in it, the metrics of all workers add up
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+        uvicorn.run(
+            "retail_platform.serving.app:worker_app",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=settings.trusted_proxies is not None,
+            forwarded_allow_ips=settings.trusted_proxies,
+            timeout_graceful_shutdown=STOP_SECONDS - 5,
+        )
 
 
 @main.group()

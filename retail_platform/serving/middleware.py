@@ -71,12 +71,11 @@ class RequestMiddleware:
         begun = time.perf_counter()
         request = _Request(scope, send)
         metrics: Metrics = scope["app"].state.metrics
-        metrics.in_flight.inc()
+        metrics.begun()
         try:
             await self._within_time(request, receive)
         finally:
             seconds = time.perf_counter() - begun
-            metrics.in_flight.dec()
             metrics.ended(scope, request.status, seconds)
             audit.info(request.said(self._columns, seconds))
 

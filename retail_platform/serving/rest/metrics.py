@@ -6,8 +6,9 @@ With several workers, `retail serve` names a folder (PROMETHEUS_MULTIPROC_DIR) t
 """
 
 import os
+import time
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import (
@@ -20,6 +21,7 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.datastructures import State
 from starlette.types import Scope
 
 from retail_platform.serving.access.principals import Role, require
@@ -31,12 +33,20 @@ BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 METHODS = {"GET", "POST", "HEAD", "OPTIONS", "DELETE", "PUT", "PATCH"}
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
+REFRESH_SECONDS = 1.0
+"""How often a worker takes over what others count; the one that is asked does so at once."""
+
+
+class _Series(NamedTuple):
+    requests: Counter
+    seconds: Histogram
+    rows: Counter
+
 
 class Metrics:
     """The metrics of one application.
 
     Attributes:
-        in_flight: requests that are being answered.
         exports: exports by format, counted when they begin.
     """
 
@@ -63,7 +73,7 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-        self.in_flight = Gauge(
+        self._in_flight = Gauge(
             "retail_requests_in_flight",
             "Requests that are being answered.",
             registry=self.registry,
@@ -72,7 +82,14 @@ class Metrics:
         self.exports = Counter("retail_exports_total", "Exports begun.", ["format"], registry=self.registry)
         build = Gauge("retail_build", "The platform.", ["version"], registry=self.registry, multiprocess_mode="max")
         build.labels(version("retail-platform")).set(1)
+        self._series: dict[tuple[str, str, int], _Series] = {}
+        self._going_on = 0
         self._counted = 0
+        self._refresh_at = 0.0
+
+    def begun(self) -> None:
+        """Count a request that comes in."""
+        self._going_on += 1
 
     def ended(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request that was answered.
@@ -82,19 +99,42 @@ class Metrics:
             status: of the answer; 0 when there was none.
             seconds: from its beginning to its end.
         """
+        self._going_on -= 1
         route = getattr(scope.get("route"), "path", "none")
-        method = scope["method"] if scope["method"] in METHODS else "other"
-        self._requests.labels(method, route, status).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        series = self._series_of(scope["method"] if scope["method"] in METHODS else "other", route, status)
+        series.requests.inc()
+        series.seconds.observe(seconds)
         if rows := scope["state"].get("rows"):
-            self._rows.labels(route).inc(rows)
-        warehouse: Warehouse | None = getattr(scope["app"].state, "warehouse", None)
+            series.rows.inc(rows)
+        if (now := time.monotonic()) > self._refresh_at:
+            self._refresh_at = now + REFRESH_SECONDS
+            self.refresh(scope["app"].state)
+
+    def refresh(self, state: State) -> None:
+        """Take over what others count.
+
+        Args:
+            state: of the application, with its warehouse once that is open.
+        """
+        self._in_flight.set(self._going_on)
+        warehouse: Warehouse | None = getattr(state, "warehouse", None)
         if warehouse is not None:
             self._statements.inc(warehouse.statements - self._counted)
             self._counted = warehouse.statements
             in_use, idle = warehouse.connections
             self._connections.labels("in use").set(in_use)
             self._connections.labels("idle").set(idle)
+
+    def _series_of(self, method: str, route: str, status: int) -> "_Series":
+        """Series of a route; to find them by their labels takes longer than to count."""
+        key = (method, route, status)
+        if key not in self._series:
+            self._series[key] = _Series(
+                self._requests.labels(method, route, status),
+                self._seconds.labels(method, route),
+                self._rows.labels(route),
+            )
+        return self._series[key]
 
     def text(self) -> bytes:
         """All of them, of all workers, in Prometheus' format."""
@@ -112,4 +152,5 @@ routes = APIRouter(tags=["health"], dependencies=[Depends(require(Role.OPERATOR)
 async def metrics(request: Request) -> Response:
     """Requests, how long they took, rows, statements, connections and exports; operators and above."""
     found: Metrics = request.app.state.metrics
+    found.refresh(request.app.state)
     return Response(found.text(), media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
