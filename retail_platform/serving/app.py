@@ -65,10 +65,11 @@ def create_app(settings: Settings, *, writes_logs: bool = False) -> FastAPI:
     app.state.metrics = metrics.Metrics()
     app.state.writes_logs = writes_logs
     problems.install(app)
-    app.include_router(access_routes.routes)
+    # Matched in this order, one route after another: first what is asked most.
+    app.include_router(graphql.router(catalogue, settings))
     for rest in (datamart, sales, tables):
         app.include_router(rest.router(catalogue, settings.max_page_size))
-    app.include_router(graphql.router(catalogue, settings))
+    app.include_router(access_routes.routes)
     app.include_router(exports.router(catalogue))
     app.include_router(tasks.router(catalogue, settings))
     app.include_router(health.routes)
