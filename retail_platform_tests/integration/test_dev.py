@@ -65,7 +65,10 @@ class Platform:
 
     settings: Settings
     url: str
+    api: str
     log: Path
+    demo: str
+    """What `retail demo` printed."""
 
     def ask(self, query: str) -> list[Row]:
         """The rows of a question to the warehouse."""
@@ -107,12 +110,13 @@ def dev() -> Iterator[Platform]:
     settings = Settings(home=home, database_url=None, dagster_database_url=None)
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("RETAIL_", "DAGSTER_"))}
     environment["RETAIL_HOME"] = str(home)
-    retail, port, log = str(Path(sys.executable).with_name("retail")), free_port(), home / "dev.log"
+    retail, log = str(Path(sys.executable).with_name("retail")), home / "dev.log"
+    port, api_port = free_port(), free_port()
     try:
         demo = subprocess.run([retail, "demo", "--lines", "2000"], env=environment, capture_output=True, text=True)
         assert demo.returncode == 0, demo.stdout + demo.stderr
-        platform = Platform(settings, f"http://127.0.0.1:{port}", log)
-        command = [retail, "dev", "--port", str(port)]
+        platform = Platform(settings, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{api_port}", log, demo.stdout)
+        command = [retail, "dev", "--port", str(port), "--api-port", str(api_port)]
         with log.open("wb") as output, in_a_session(command, environment, output) as process:
             wait_for_server(platform, process)
             yield platform
@@ -150,7 +154,8 @@ def wait_for_server(platform: Platform, process: subprocess.Popen[bytes]) -> Non
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            httpx.get(f"{platform.url}/server_info", timeout=5).raise_for_status()
+            for address in (f"{platform.url}/server_info", f"{platform.api}/readyz"):
+                httpx.get(address, timeout=5).raise_for_status()
             return
         except httpx.TransportError:
             assert process.poll() is None, platform.log.read_text()[-5000:]
@@ -169,6 +174,14 @@ def moved(before: list[Row], after: list[Row], key: str, without: Sequence[str] 
         return {(row[key], *(value for name, value in row.items() if name not in without)) for row in state}
 
     return {row[0] for row in rows(before) ^ rows(after)}
+
+
+def test_the_api_runs_beside_the_ui(dev: Platform) -> None:
+    made = re.search(r"The API's user: (\w+), password: (\S+)", dev.demo)
+    assert made is not None, dev.demo
+    answer = httpx.get(f"{dev.api}/api/v1/sales", auth=(made[1], made[2]), timeout=30)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["data"]) > 0
 
 
 def test_a_file_of_a_new_day_shows_up(dev: Platform) -> None:

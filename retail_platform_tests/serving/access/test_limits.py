@@ -51,3 +51,8 @@ def test_a_flood_of_logins_leaves_the_others_alone(start_api: StartApi) -> None:
 def test_a_limit_of_no_role_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\['manager'\]; it may have admin, analyst, anonymous"):
         Limits(Settings(rate_limits={"manager": "1/second"}))
+
+
+def test_without_redis_nobody_is_let_through_uncounted(start_api: StartApi) -> None:
+    with start_api(rate_limit_storage="redis://127.0.0.1:9") as api:
+        assert api.me().status_code == 503
