@@ -12,11 +12,14 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from retail_platform.serving.database import TooSlowError, WarehouseError
 from retail_platform.serving.query.errors import NotAllowedError, QuestionError
 
 MEDIA_TYPE = "application/problem+json"
+
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "title": "Problem",
@@ -125,8 +128,15 @@ def request_id_of(request: Request) -> str:
 async def _answer(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code in (404, 405) and not isinstance(error, ProblemError):
-        error = HTTPException(error.status_code, EXAMPLES[error.status_code], error.headers)
+        headers = {"Allow": ", ".join(_allowed(request))} if error.status_code == 405 else error.headers
+        error = HTTPException(error.status_code, EXAMPLES[error.status_code], headers)
     return problem_response(request_id_of(request), error)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of an address, over all its routes; the framework names those of the first."""
+    asked = [{**request.scope, "method": method} for method in METHODS]
+    return [each["method"] for each in asked if any(r.matches(each)[0] is Match.FULL for r in request.app.routes)]
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
