@@ -4,6 +4,7 @@ FastAPI's own query models are not used: they read each request again, where her
 read before is at hand (`answers`), and they cannot show the columns of a table as parameters.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
@@ -12,11 +13,16 @@ from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, WithJsonSchema
 
 from retail_platform.serving.query.errors import QuestionError
 
 MAX_PARAMETERS = 200
+
+IN_TEXT = "text"
+"""Validation context of a query string, in which lists and objects are text; in a JSON body they are what they are."""
+
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 LIMITS = {"size", "top_n"}
 """Parameters that are a number of rows."""
@@ -31,32 +37,50 @@ class Parameters(BaseModel):
 P = TypeVar("P", bound=Parameters)
 
 
-def _list(text: object) -> object:
-    return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
+def _list(written: object, info: ValidationInfo) -> object:
+    if info.context is IN_TEXT and isinstance(written, str):
+        return [part.strip() for part in written.split(",")]
+    return written
 
 
-def _day(text: object) -> object:
-    # Pydantic takes a bare number for seconds since 1970.
-    return date.fromisoformat(text) if isinstance(text, str) else text
+def _flag(written: object, info: ValidationInfo) -> object:
+    if info.context is IN_TEXT and written in ("true", "false"):
+        return written == "true"
+    if not isinstance(written, bool):
+        raise ValueError("expected true or false")
+    return written
 
 
-def _json(text: object) -> object:
+def _day(written: object) -> object:
+    # Pydantic takes a bare number for seconds since 1970, and Python weeks of years for days.
+    if isinstance(written, str) and DAY.fullmatch(written):
+        return date.fromisoformat(written)
+    if isinstance(written, date):
+        return written
+    raise ValueError("expected a day as 2011-01-31")
+
+
+def _json(written: object, info: ValidationInfo) -> object:
     try:
-        return orjson.loads(text) if isinstance(text, str) else text
+        return orjson.loads(written) if info.context is IN_TEXT and isinstance(written, str) else written
     except orjson.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error}") from None
 
 
 TextList = Annotated[tuple[str, ...], BeforeValidator(_list)]
-"""Separated by commas."""
+"""In a query string separated by commas."""
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
 
 Day = Annotated[date, BeforeValidator(_day)]
 
-Amount = Annotated[Decimal, WithJsonSchema({"type": "number"})]
+NUMBER = r"^[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$"
+
+Amount = Annotated[Decimal, WithJsonSchema({"type": ["number", "string"], "pattern": NUMBER})]
 """An exact number."""
 
 JsonObject = Annotated[dict[str, Any], BeforeValidator(_json)]
-"""A JSON object, written as text."""
+"""In a query string written as JSON."""
 
 
 class Paging(Parameters):
@@ -66,13 +90,12 @@ class Paging(Parameters):
     size: int = Field(50, ge=1, description="Rows of a page.")
 
 
-def read_parameters(model: type[P], query_string: str, also: Iterable[str] = ()) -> P:
+def read_parameters(model: type[P], query_string: str) -> P:
     """Read a query string.
 
     Args:
         model: its parameters.
         query_string: as it came, percent-encoded.
-        also: further names that a model with extra parameters takes, to be named in errors.
 
     Returns:
         The parameters, checked.
@@ -89,18 +112,13 @@ def read_parameters(model: type[P], query_string: str, also: Iterable[str] = ())
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise QuestionError(twice, "it is given twice; several values are written once, separated by commas")
-    return checked(model, given, also)
-
-
-def checked(model: type[P], given: Mapping[str, Any], also: Iterable[str] = ()) -> P:
-    """Make the model of what was given, as `read_parameters` does."""
     try:
-        return model.model_validate(given)
+        return model.model_validate(given, context=IN_TEXT)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         name = ".".join(map(str, first["loc"])) or "parameters"
         if first["type"] == "extra_forbidden":
-            raise unknown_parameter(name, [*model.model_fields, *also]) from None
+            raise unknown_parameter(name, model.model_fields) from None
         text = f"{first['input']!r:.100}: " if first["type"] != "missing" else ""
         raise QuestionError(name, text + first["msg"].removeprefix("Value error, ")) from None
 

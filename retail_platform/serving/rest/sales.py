@@ -41,6 +41,7 @@ from retail_platform.serving.rest.pages import Listing, check_size, keyset_page,
 from retail_platform.serving.rest.parameters import (
     Amount,
     Day,
+    Flag,
     JsonObject,
     Paging,
     Parameters,
@@ -158,7 +159,7 @@ class SalesFilters(Parameters):
     invoice_no: str | None = Field(None, description="Invoice number.")
     customer_id: str | None = Field(None, description="Customer number; needs the role analyst.")
     line_type: LineType | None = Field(None, description="What the line sells.")
-    is_cancelled: bool | None = Field(None, description="Whether the invoice is a cancellation.")
+    is_cancelled: Flag | None = Field(None, description="Whether the invoice is a cancellation.")
     min_amount: Amount | None = Field(None, description="Least total_amount.")
     max_amount: Amount | None = Field(None, description="Greatest total_amount.")
 
@@ -177,7 +178,7 @@ class SalesKeyset(SalesFilters):
     size: int = Field(50, ge=1, description="Rows of a page.")
     cursor: str | None = Field(None, description="`pagination.next_cursor` of the page before; none for the first.")
     sort: TextList = Field(("sale_date:desc",), description="Columns of a sale, as `total_amount:desc`.")
-    include_aggregations: bool = Field(
+    include_aggregations: Flag = Field(
         False, description="Add sums and counts over all pages, and the quality of the days asked for."
     )
 
@@ -194,7 +195,7 @@ class SalesAnalytics(Parameters):
     filters: SalesFilters = Field(SalesFilters(), description="Lines that count.")
     having: JsonObject | None = Field(None, description="Filter of groups: aggregate, column, operator, value.")
     sort: TextList = Field((), description="Columns of group_by and measures, as `sum:total_amount:desc`.")
-    limit: int = Field(100, ge=1, description="Most groups.")
+    limit: int = Field(100, ge=1, strict=True, description="Most groups.")
 
 
 class Aggregations(BaseModel):
@@ -394,7 +395,8 @@ def _summed(catalogue: Catalogue) -> list[str]:
 
 def _quality_columns(catalogue: Catalogue) -> dict[str, Column]:
     columns = catalogue[QUALITY].columns
-    return {name: columns[name] for name in (*_summed(catalogue), "acceptance_pct")}
+    # Over no day, a sum is null.
+    return {name: replace(columns[name], nullable=True) for name in (*_summed(catalogue), "acceptance_pct")}
 
 
 def _row_model(catalogue: Catalogue) -> type[BaseModel]:

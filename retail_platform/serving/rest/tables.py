@@ -25,6 +25,7 @@ from retail_platform.serving.rest.models import (
 )
 from retail_platform.serving.rest.pages import Listing, check_size, keyset_page, numbered_page
 from retail_platform.serving.rest.parameters import (
+    Flag,
     JsonObject,
     Paging,
     TextList,
@@ -62,7 +63,7 @@ class TableParameters(Paging, extra="allow"):
     cursor: str | None = Field(
         None, description="Pages without numbers: empty for the first, then `pagination.next_cursor`."
     )
-    include_total: bool = Field(False, description="With `cursor`: count the rows over all pages.")
+    include_total: Flag = Field(False, description="With `cursor`: count the rows over all pages.")
     aggregate: TextList = Field((), description="`count`, or sum, avg, min, max, count_distinct with a column.")
     group_by: TextList = Field((), description="Columns that make a group.")
     having: JsonObject | None = Field(None, description="Filter of groups as JSON: aggregate, column, operator, value.")
