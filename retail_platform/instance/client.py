@@ -169,7 +169,9 @@ class RunsClient:
     def _explained(self, error: DagsterGraphQLClientError) -> DagsterDownError | DagsterRefusedError:
         if isinstance(error.__cause__, TransportError | RequestException):
             return self._down()
-        return DagsterRefusedError(f"Dagster says: {' '.join(map(str, error.args))}")
+        # With a cause, the error's own text is the whole query.
+        said = [error.__cause__] if error.__cause__ else error.args
+        return DagsterRefusedError(f"Dagster says: {' '.join(map(str, said))}")
 
     def _down(self) -> DagsterDownError:
         return DagsterDownError(f"Dagster does not answer at {self._url}.")
