@@ -4,7 +4,7 @@ Lives here: how a SELECT becomes the bytes of a file. Stays out: which rows and 
 bytes reach them (`serving`), where files of tasks are kept (`defs`).
 
 PostgreSQL writes CSV (COPY), which goes out as it is or is read again, a block at a time, by Arrow's CSV reader with
-the types of the columns. docs/decisions/0014 says why.
+the types of the columns. docs/decisions/0015 says why.
 """
 
 import io
