@@ -6,7 +6,8 @@ SQL (`query.sql`), and what HTTP says of an error (`problems`).
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -77,6 +78,8 @@ class Warehouse:
     def __init__(self, of_gold: asyncpg.Pool, of_marts: asyncpg.Pool, catalogue: Catalogue, settings: Settings) -> None:
         self._of_gold = of_gold
         self._of_marts = of_marts
+        # In turn: a connection that is given back goes to whoever asks next, not to who has waited longest.
+        self._turns = {pool: asyncio.Semaphore(settings.api_connections) for pool in (of_gold, of_marts)}
         self._catalogue = catalogue
         self._settings = settings
         self._totals = _Totals()
@@ -145,10 +148,10 @@ class Warehouse:
             raise UnreachableError(f"PostgreSQL does not answer: {error}. Is the server running?") from error
 
     async def _fetch(self, pool: asyncpg.Pool, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
-        connection = await self._connection(pool)
         self.statements += 1
         try:
-            row: Sequence[Any] = await connection.fetchrow(sql, *arguments)
+            async with self._turn(pool), pool.acquire() as connection:
+                row: Sequence[Any] = await connection.fetchrow(sql, *arguments)
         except asyncpg.QueryCanceledError as error:
             raise TooSlowError(
                 f"The statement took longer than {self._settings.api_statement_seconds:g} s. "
@@ -156,20 +159,24 @@ class Warehouse:
             ) from error
         except _UNPREPARED as error:
             raise NothingLoadedError(f"The warehouse cannot be read: {error}. {_LOAD_FIRST}") from error
-        finally:
-            await pool.release(connection)
         return row
 
-    async def _connection(self, pool: asyncpg.Pool) -> asyncpg.Connection:
+    @asynccontextmanager
+    async def _turn(self, pool: asyncpg.Pool) -> AsyncIterator[None]:
+        """Wait for a connection to be free."""
+        turns = self._turns[pool]
         try:
-            return await pool.acquire(timeout=self._settings.api_wait_seconds)
+            async with asyncio.timeout(self._settings.api_wait_seconds):
+                await turns.acquire()
         except TimeoutError as error:
             raise TooBusyError(
                 f"No connection to the warehouse became free within {self._settings.api_wait_seconds:g} s "
                 f"(all {self._settings.api_connections} are in use). Ask again later."
             ) from error
-        except _UNPREPARED as error:
-            raise NothingLoadedError(f"The warehouse cannot be read: {error}. {_LOAD_FIRST}") from error
+        try:
+            yield
+        finally:
+            turns.release()
 
 
 async def open_warehouse(settings: Settings) -> Warehouse:
@@ -197,6 +204,7 @@ async def _pool(database: Database, settings: Settings, *, plan_cache_mode: str)
         database=database.dbname,
         min_size=0,
         max_size=settings.api_connections,
+        timeout=settings.api_wait_seconds,
         statement_cache_size=200,
         max_cached_statement_lifetime=0,
         max_cacheable_statement_size=0,

@@ -89,8 +89,8 @@ def test_more_questions_than_connections_wait_their_turn(asked: Asked) -> None:
 
 def test_whoever_waits_too_long_for_a_connection_is_told_so(asked: Asked) -> None:
     async def busy() -> None:
-        pool = asked.warehouse._of_gold
-        async with pool.acquire(), pool.acquire():
+        warehouse, pool = asked.warehouse, asked.warehouse._of_gold
+        async with warehouse._turn(pool), warehouse._turn(pool):
             await asked.warehouse.ask([Question(COUNTRIES, (1,))], EXACT)
 
     with pytest.raises(TooBusyError, match="became free within 1 s"):
