@@ -24,6 +24,7 @@ from retail_platform.serving.access.principals import WAYS_IN
 from retail_platform.serving.access.tables import may_prepare, prepare_access
 from retail_platform.serving.catalogue import Catalogue, read_catalogue
 from retail_platform.serving.database import open_warehouse
+from retail_platform.serving.direct import DirectRoutesMiddleware
 from retail_platform.serving.graphql import router as graphql
 from retail_platform.serving.logs import logging_to
 from retail_platform.serving.middleware import AccessMiddleware, BodyLimitMiddleware, RequestMiddleware
@@ -50,12 +51,14 @@ def create_app(settings: Settings, *, writes_logs: bool = False) -> FastAPI:
         The ASGI application. `state` holds `settings`, `catalogue` and, once it has started, `warehouse` and `access`.
     """
     catalogue = read_catalogue()
+    data = [graphql.router(catalogue, settings)]
+    data += [rest.router(catalogue, settings.max_page_size) for rest in (datamart, sales, tables)]
     app = FastAPI(
         title="Retail Platform",
         version=version("retail-platform"),
         description="Sales, customers and products over REST and GraphQL.",
         lifespan=_running,
-        middleware=_layers(settings, catalogue),
+        middleware=[*_layers(settings, catalogue), Middleware(DirectRoutesMiddleware, data)],
         responses=problems.PROBLEMS,
         docs_url=None,
         redoc_url=None,
@@ -66,16 +69,9 @@ def create_app(settings: Settings, *, writes_logs: bool = False) -> FastAPI:
     app.state.metrics = metrics.Metrics()
     app.state.writes_logs = writes_logs
     problems.install(app)
-    # Matched in this order, one route after another: first what is asked most.
-    app.include_router(graphql.router(catalogue, settings))
-    for rest in (datamart, sales, tables):
-        app.include_router(rest.router(catalogue, settings.max_page_size))
-    app.include_router(access_routes.routes)
-    app.include_router(exports.router(catalogue))
-    app.include_router(tasks.router(catalogue, settings))
-    app.include_router(health.routes)
-    app.include_router(metrics.routes)
-    app.include_router(pages.router(app))
+    others = [exports.router(catalogue), tasks.router(catalogue, settings), health.routes, metrics.routes]
+    for router in (access_routes.routes, *data, *others, pages.router(app)):
+        app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

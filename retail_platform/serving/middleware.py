@@ -216,15 +216,14 @@ class AccessMiddleware:
 
     async def _admit(self, scope: Scope) -> None:
         state = scope["state"]
-        state["principal"] = refused(NO_NAME)
         if scope["path"] in PROBES:
+            state["principal"] = refused(NO_NAME)
             return
         access: Access = scope["app"].state.access
         address = address_of(scope)
         try:
             principal = await access.identify(scope["headers"], address)
-            if principal is not None:
-                state["principal"] = principal
+            state["principal"] = principal or refused(NO_NAME)
         except ProblemError as problem:
             if problem.status_code != 401:
                 raise

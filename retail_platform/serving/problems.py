@@ -112,12 +112,28 @@ def problem_response(request_id: str, error: HTTPException) -> Response:
     return Response(orjson.dumps(content), problem.status_code, headers, MEDIA_TYPE)
 
 
+EXPECTED = (HTTPException, RequestValidationError, QuestionError, WarehouseError)
+"""What ends a request with a problem; those that nobody expects are the middleware's."""
+
+
+async def answer(request: Request, error: Exception) -> Response:
+    """The answer to a request that ended with one of `EXPECTED`."""
+    match error:
+        case HTTPException():
+            return _answer_http(request, error)
+        case RequestValidationError():
+            return _answer_invalid(request, error)
+        case QuestionError():
+            return _answer_question(request, error)
+        case WarehouseError():
+            return _answer_warehouse(request, error)
+    raise error
+
+
 def install(app: FastAPI) -> None:
     """Have every error of a route answered as a problem; those that nobody expects are the middleware's."""
-    app.add_exception_handler(HTTPException, _answer)
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
-    app.add_exception_handler(QuestionError, _answer_question)
-    app.add_exception_handler(WarehouseError, _answer_warehouse)
+    for kind in EXPECTED:
+        app.add_exception_handler(kind, answer)
 
 
 def request_id_of(request: Request) -> str:
@@ -125,8 +141,7 @@ def request_id_of(request: Request) -> str:
     return str(request.scope["state"]["request_id"])
 
 
-async def _answer(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+def _answer_http(request: Request, error: HTTPException) -> Response:
     if error.status_code in (404, 405) and not isinstance(error, ProblemError):
         headers = {"Allow": ", ".join(_allowed(request))} if error.status_code == 405 else error.headers
         error = HTTPException(error.status_code, EXAMPLES[error.status_code], headers)
@@ -139,21 +154,19 @@ def _allowed(request: Request) -> list[str]:
     return [each["method"] for each in asked if any(r.matches(each)[0] is Match.FULL for r in request.app.routes)]
 
 
-async def _answer_invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+def _answer_invalid(request: Request, error: RequestValidationError) -> Response:
     found = [{"argument": _argument(each["loc"]), "detail": str(each["msg"])} for each in error.errors()]
     detail = "; ".join(f"{each['argument']}: {each['detail']}" for each in found)
     return problem_response(request_id_of(request), ProblemError(422, detail, errors=found))
 
 
-async def _answer_question(request: Request, error: Exception) -> Response:
-    assert isinstance(error, QuestionError)
+def _answer_question(request: Request, error: QuestionError) -> Response:
     status = 403 if isinstance(error, NotAllowedError) else 400
     errors = [{"argument": error.argument, "detail": error.detail}]
     return problem_response(request_id_of(request), ProblemError(status, str(error), errors=errors))
 
 
-async def _answer_warehouse(request: Request, error: Exception) -> Response:
+def _answer_warehouse(request: Request, error: WarehouseError) -> Response:
     status, headers = (504, {}) if isinstance(error, TooSlowError) else (503, {"Retry-After": "5"})
     return problem_response(request_id_of(request), ProblemError(status, str(error), headers=headers))
 

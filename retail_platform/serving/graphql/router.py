@@ -14,6 +14,7 @@ from graphql import GraphQLError
 from retail_platform.serving.access.principals import principal_of
 from retail_platform.serving.catalogue import Catalogue
 from retail_platform.serving.database import TooSlowError, Warehouse, WarehouseError
+from retail_platform.serving.direct import DirectRoute
 from retail_platform.serving.etags import etag, is_fresh
 from retail_platform.serving.graphql import page
 from retail_platform.serving.graphql.errors import FORBIDDEN
@@ -48,8 +49,8 @@ def router(catalogue: Catalogue, settings: Settings) -> APIRouter:
     limits = Limits(settings.graphql_max_depth, settings.graphql_max_values, settings.max_page_size)
     face = _Face(Operations(catalogue, limits))
     routes = APIRouter(tags=["GraphQL"])
-    routes.add_api_route(PATH, face.post, methods=["POST"], **_POST)
-    routes.add_api_route(PATH, face.get, methods=["GET"], **_GET)
+    routes.add_api_route(PATH, face.post, methods=["POST"], route_class_override=DirectRoute, **_POST)
+    routes.add_api_route(PATH, face.get, methods=["GET"], route_class_override=DirectRoute, **_GET)
     routes.add_api_route(f"{PATH}/assets/{{name}}", page.asset, methods=["GET"], include_in_schema=False)
     return routes
 

@@ -14,9 +14,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, create_m
 from retail_platform.serving.access.principals import Role, require
 from retail_platform.serving.catalogue import Catalogue, ServedTable
 from retail_platform.serving.countries import read_country
+from retail_platform.serving.direct import DirectRoute
 from retail_platform.serving.query.cursors import full_sort
 from retail_platform.serving.query.shapes import Lookup, Operator, Output, Page, Question, Rows, Sort, Value
-from retail_platform.serving.rest.answers import NOT_MODIFIED, MakePlan, Plan, PlannedRoute, planned
+from retail_platform.serving.rest.answers import NOT_MODIFIED, MakePlan, Plan, planned
 from retail_platform.serving.rest.grammar import Filters, Reader
 from retail_platform.serving.rest.models import DECIMALS, list_model, row_model
 from retail_platform.serving.rest.pages import Listing, check_size, numbered_page
@@ -177,7 +178,7 @@ def router(catalogue: Catalogue, max_page_size: int) -> APIRouter:
     routes.add_api_route(
         path,
         planned(path, overview),
-        route_class_override=PlannedRoute,
+        route_class_override=DirectRoute,
         name="dashboard_overview",
         summary="The key figures, and how new they are",
         description=f"Each figure of a period beside the same of the period before.\n\n{DECIMALS}",
@@ -190,7 +191,7 @@ def router(catalogue: Catalogue, max_page_size: int) -> APIRouter:
         routes.add_api_route(
             path,
             planned(path, _plans(catalogue, report, max_page_size)),
-            route_class_override=PlannedRoute,
+            route_class_override=DirectRoute,
             name=report.path.replace("/", "_"),
             summary=report.summary,
             description=f"{report.description}\n\n{DECIMALS}",

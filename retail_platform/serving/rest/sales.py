@@ -16,6 +16,7 @@ from retail_platform.contracts.silver import LINE_TYPES
 from retail_platform.serving.access.principals import Role, principal_of, require
 from retail_platform.serving.catalogue import Catalogue, Column
 from retail_platform.serving.countries import read_country
+from retail_platform.serving.direct import DirectRoute
 from retail_platform.serving.query.measures import column_of
 from retail_platform.serving.query.shapes import (
     Aggregate,
@@ -28,7 +29,7 @@ from retail_platform.serving.query.shapes import (
     Question,
     Value,
 )
-from retail_platform.serving.rest.answers import NOT_MODIFIED, Kept, MakePlan, Plan, PlannedRoute, answer, planned
+from retail_platform.serving.rest.answers import NOT_MODIFIED, Kept, MakePlan, Plan, answer, planned
 from retail_platform.serving.rest.grammar import Filters, Reader
 from retail_platform.serving.rest.models import (
     DECIMALS,
@@ -235,7 +236,7 @@ def router(catalogue: Catalogue, max_page_size: int) -> APIRouter:
     routes.add_api_route(
         "/api/v1/sales",
         planned("/api/v1/sales", numbered_plans(catalogue, max_page_size)),
-        route_class_override=PlannedRoute,
+        route_class_override=DirectRoute,
         name="list_sales",
         summary="Sale lines, page by page",
         description=f"Lines that pass all filters, in any order, with their total. {MASKED}\n\n{DECIMALS}",
@@ -248,7 +249,7 @@ def router(catalogue: Catalogue, max_page_size: int) -> APIRouter:
     routes.add_api_route(
         "/api/v2/sales",
         planned("/api/v2/sales", keyset_plans(catalogue, max_page_size)),
-        route_class_override=PlannedRoute,
+        route_class_override=DirectRoute,
         name="list_sales_by_cursor",
         summary="Sale lines from a cursor on, with aggregations",
         description=f"Every page costs the same, however far it is. {QUALITY_NOTE} {MASKED}\n\n{DECIMALS}",

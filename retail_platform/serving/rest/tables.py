@@ -11,9 +11,10 @@ from pydantic import BaseModel, Field
 
 from retail_platform.serving.access.principals import Role, require
 from retail_platform.serving.catalogue import Catalogue, Kind, ServedTable
+from retail_platform.serving.direct import DirectRoute
 from retail_platform.serving.query.errors import QuestionError
 from retail_platform.serving.query.filters import check_table
-from retail_platform.serving.rest.answers import NOT_MODIFIED, MakePlan, Plan, PlannedRoute, planned
+from retail_platform.serving.rest.answers import NOT_MODIFIED, MakePlan, Plan, planned
 from retail_platform.serving.rest.grammar import OPERATORS, Filters, Reader
 from retail_platform.serving.rest.models import (
     DECIMALS,
@@ -123,7 +124,7 @@ def router(catalogue: Catalogue, max_page_size: int) -> APIRouter:
         routes.add_api_route(
             path,
             planned(path, plans(catalogue, table, max_page_size)),
-            route_class_override=PlannedRoute,
+            route_class_override=DirectRoute,
             name=f"list_{table.name}",
             summary=f"Rows or aggregates of {table.name}",
             description=f"{table.description}\n{GRAMMAR}",
