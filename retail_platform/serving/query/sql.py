@@ -312,7 +312,9 @@ class _Compiler:
             columns += [self.operand(scope, each.operand).label(f"_{n}") for n, each in enumerate(page.sort)]
         if all(isinstance(part, Total | Constant) for part in page.parts):
             conditions.append(sa.false())
-        order = [self.ordered(scope, sort, reverse=page.from_end) for sort in page.sort]
+        # For the few rows of a parent PostgreSQL would walk the whole primary key, a second for each parent.
+        by_key = link is not None and {each.operand for each in page.sort} == {(name,) for name in table.key}
+        order = [self.ordered(scope, sort, reverse=page.from_end, is_indexed=not by_key) for sort in page.sort]
         inner = sa.select(*(columns or [sa.literal_column("1").label("_")])).select_from(scope.froms).where(*conditions)
         inner = inner.order_by(*order).limit(limit + sa.literal_column("1") if wants_more else limit).offset(offset)
         numbered = _numbered(_correlated(inner, link).subquery(next(self.names)), next(self.names))
@@ -544,9 +546,11 @@ class _Compiler:
             return sa.and_(left[0] >= right[0] if greater[0] else left[0] <= right[0], sa.or_(*ways))
         return sa.or_(*ways)
 
-    def ordered(self, scope: _Scope, sort: Sort, *, reverse: bool = False) -> Expression:
-        """An order without words on nulls where there are none, so that an index on the column gives it."""
+    def ordered(self, scope: _Scope, sort: Sort, *, reverse: bool = False, is_indexed: bool = True) -> Expression:
+        """An order without words on nulls where there are none, so that an index on the column gives it, if it may."""
         operand = self.operand(scope, sort.operand)
+        if not is_indexed:
+            operand = sa.func.coalesce(operand, operand)
         order = operand.desc() if sort.descending != reverse else operand.asc()
         if not self.nullable(scope, sort.operand):
             return order
