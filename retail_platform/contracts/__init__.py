@@ -3,6 +3,7 @@
 from retail_platform.contracts.base import Contract, Table
 from retail_platform.contracts.bronze import BRONZE_DAYS, BRONZE_SALES
 from retail_platform.contracts.gold import (
+    CUSTOMER_VALUE,
     DAY_QUALITY,
     DIM_COUNTRY,
     DIM_CUSTOMER,
@@ -10,6 +11,7 @@ from retail_platform.contracts.gold import (
     DIM_INVOICE,
     DIM_PRODUCT,
     FACT_SALE,
+    PRODUCT_PAIR,
 )
 from retail_platform.contracts.silver import (
     CUSTOMER_MONTHS,
@@ -27,8 +29,10 @@ GOLD_TABLES: tuple[Table, ...] = (
     DIM_INVOICE,
     FACT_SALE,
     DAY_QUALITY,
+    CUSTOMER_VALUE,
+    PRODUCT_PAIR,
 )
-"""The star schema, referenced tables before the tables that reference them, and the quality of its days."""
+"""The star schema, referenced tables before the tables that reference them; the quality of its days; analytics."""
 
 TABLES: tuple[Table, ...] = (
     BRONZE_SALES,
@@ -46,6 +50,7 @@ __all__ = [
     "BRONZE_DAYS",
     "BRONZE_SALES",
     "CUSTOMER_MONTHS",
+    "CUSTOMER_VALUE",
     "DAY_QUALITY",
     "DIM_COUNTRY",
     "DIM_CUSTOMER",
@@ -55,6 +60,7 @@ __all__ = [
     "FACT_SALE",
     "GOLD_TABLES",
     "PRODUCT_MONTHS",
+    "PRODUCT_PAIR",
     "SILVER_DAYS",
     "SILVER_REJECTS",
     "SILVER_SALES",

@@ -314,3 +314,89 @@ DAY_QUALITY = Table(
     day="sale_date",
     month="sale_month",
 )
+
+
+class CustomerValue(Contract):
+    """One row per customer with an order: what it has bought, and what is expected of it.
+
+    Grain: customer_id.  Source: silver/sales up to the newest closed month.
+    Units: amounts in the shop's currency, not discounted; probabilities from 0 to 1.
+    An order is a day whose uncancelled product lines sum to more than 0. What the models say (docs/analytics.md) is
+    null while fewer than 50 customers have come back.
+    """
+
+    customer_id: pl.String = pa.Field(unique=True, description="Customer number.")
+    as_of_date: pl.Date = pa.Field(description="Last day of the newest closed month; all figures are as of its end.")
+    order_days: pl.Int64 = pa.Field(ge=1, description="Days with an order.")
+    first_order_date: pl.Date = pa.Field(description="First day with an order.")
+    last_order_date: pl.Date = pa.Field(description="Last day with an order.")
+    mean_order_value: Money = pa.Field(description="historical_value / order_days.")
+    probability_alive: pl.Float64 = pa.Field(
+        nullable=True,
+        in_range={"min_value": 0, "max_value": 1},
+        description="Probability that the customer has not left for good; 1 for one with a single order day.",
+    )
+    churn_probability: pl.Float64 = pa.Field(
+        nullable=True, in_range={"min_value": 0, "max_value": 1}, description="1 - probability_alive."
+    )
+    expected_orders_90d: pl.Float64 = pa.Field(
+        nullable=True, ge=0, description="Expected days with an order in the 90 days after as_of_date."
+    )
+    expected_order_value: Money = pa.Field(nullable=True, ge=0, description="Expected value of the next order.")
+    predicted_value_12m: Money = pa.Field(
+        nullable=True,
+        ge=0,
+        description="Expected orders of the 365 days after as_of_date x expected_order_value, not discounted.",
+    )
+    historical_value: Money = pa.Field(gt=0, description="Amount of all orders so far; cancellations are not deducted.")
+    holdout_expected_orders: pl.Float64 = pa.Field(
+        nullable=True,
+        ge=0,
+        description="Orders of the last 180 days as foretold before them; null for a customer who came later.",
+    )
+    holdout_order_days: pl.Int64 = pa.Field(
+        nullable=True, ge=0, description="Days with an order that came in them; null for a customer who came later."
+    )
+
+
+CUSTOMER_VALUE = Table(
+    "gold",
+    "customer_value",
+    CustomerValue,
+    key=("customer_id",),
+)
+
+
+class ProductPair(Contract):
+    """One row per product and other product that are often bought on one invoice.
+
+    Grain: (stock_code, other_stock_code).  Source: silver/sales of the newest twelve closed months.
+    Units: shares in percent.
+    Both directions of a pair are rows. Uncancelled invoices with a product line count, guests' included; a pair shares
+    50 of them or more.
+    """
+
+    stock_code: pl.String = pa.Field(description="Product code.")
+    other_stock_code: pl.String = pa.Field(description="Code of the product bought with it.")
+    as_of_date: pl.Date = pa.Field(description="Last day of the twelve closed months that are counted.")
+    pair_count: pl.Int64 = pa.Field(ge=1, description="Invoices with both products.")
+    invoice_count: pl.Int64 = pa.Field(ge=1, description="Invoices with the product.")
+    other_invoice_count: pl.Int64 = pa.Field(ge=1, description="Invoices with the other product.")
+    support_pct: pl.Float64 = pa.Field(gt=0, description="pair_count in percent of all invoices.")
+    confidence_pct: pl.Float64 = pa.Field(gt=0, description="pair_count / invoice_count in percent.")
+    lift: pl.Float64 = pa.Field(
+        gt=0, description="Confidence over the other product's share of all invoices; 1 is chance."
+    )
+    position: pl.Int32 = pa.Field(
+        nullable=True,
+        in_range={"min_value": 1, "max_value": 5},
+        description="Rank among the product's five suggestions, by confidence; null for other pairs.",
+    )
+
+
+PRODUCT_PAIR = Table(
+    "gold",
+    "product_pair",
+    ProductPair,
+    key=("stock_code", "other_stock_code"),
+)

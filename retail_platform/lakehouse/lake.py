@@ -103,21 +103,32 @@ class Lake:
         """
         return self._overwrite(table, frame, f"{_month(table)} IS NULL OR {_days_sql(table, [days])}", None, [days])
 
-    def replace(self, table: Table, frame: pl.DataFrame, changed: Sequence[Days] = ()) -> int:
+    def replace(
+        self,
+        table: Table,
+        frame: pl.DataFrame,
+        changed: Sequence[Days] = (),
+        consumed: Mapping[str, int] | None = None,
+    ) -> int:
         """Replace the whole table, in one commit; no commit when it already holds the same rows in the same order.
+
+        A commit is also made when the same rows were made from a newer source, so that they are not made again.
 
         Args:
             table: what to write.
             frame: all its rows.
             changed: the days for which readers of the table must look again (a dimension's re-keyed months).
+            consumed: the `position` of every source the rows were made from.
 
         Returns:
             The newest Delta version.
         """
-        current = self.version(table)
-        if current is not None and self.scan(table).collect().equals(frame):
-            return current
-        return self._overwrite(table, frame, None, None, changed)
+        delta = self._open(table)
+        made_from = (consumed or {}).items()
+        is_newest = delta is not None and all(delta.transaction_version(name) == at for name, at in made_from)
+        if delta is not None and is_newest and self.scan(table).collect().equals(frame):
+            return delta.version()
+        return self._overwrite(table, frame, None, consumed, changed)
 
     def position(self, source: Table) -> dict[str, int]:
         """Which table this is and how far it has come: what a consumer records as `consumed`.

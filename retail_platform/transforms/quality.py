@@ -14,8 +14,21 @@ from pandera.errors import SchemaErrors
 
 from retail_platform.contracts import Table
 from retail_platform.lakehouse.days import Days
+from retail_platform.transforms.customer_value import FEWEST_REPEATERS
 
 EVIDENCE_ROWS = 20
+HOLDOUT_TOLERANCE = 0.15
+"""Of the orders that came: by so much may those foretold differ in total."""
+RECOUNTED_PAIRS = 20
+
+RECOUNT = """
+select p.stock_code, p.other_stock_code, p.pair_count, count(i.sale_date) as recounted
+from pairs p left join (
+    select a.stock_code, b.stock_code as other_stock_code, a.sale_date
+    from baskets a join baskets b using (invoice_no, sale_date)
+) i using (stock_code, other_stock_code)
+group by all having recounted <> p.pair_count order by all
+"""
 
 
 @dataclass(frozen=True)
@@ -112,6 +125,98 @@ def counts_match_silver(quality: pl.DataFrame, lines: pl.DataFrame, rejects: pl.
         f"{wrong.height} of {quality.height} days are counted otherwise than silver holds them; expected none.",
         {"days_that_differ": wrong.head(EVIDENCE_ROWS)},
     )
+
+
+def holdout_is_calibrated(values: pl.DataFrame) -> Finding:
+    """Whether the orders of the last 180 days were foretold from what was known before them, within 15 % in total.
+
+    Args:
+        values: the customers (contract `CustomerValue`).
+    """
+    known = values.filter(pl.col("holdout_order_days").is_not_null())
+    repeats = pl.col("order_days") > 1, pl.col("order_days") - pl.col("holdout_order_days") > 1
+    fittable = [frame.filter(is_repeater).height for frame, is_repeater in zip((values, known), repeats, strict=True)]
+    fitted = [values["probability_alive"].count() > 0, known["holdout_expected_orders"].count() > 0]
+    lacking = [count for count, is_fitted in zip(fittable, fitted, strict=True) if not is_fitted]
+    if lacking:
+        return Finding(
+            "holdout_is_calibrated",
+            max(lacking) < FEWEST_REPEATERS,
+            f"Not judged: no model is fitted to {max(lacking)} customers who came back; {FEWEST_REPEATERS} are enough, "
+            "and then a fit that finds no maximum is the cause.",
+        )
+    expected, came = float(known["holdout_expected_orders"].sum()), int(known["holdout_order_days"].sum())
+    return Finding(
+        "holdout_is_calibrated",
+        abs(expected - came) <= HOLDOUT_TOLERANCE * came,
+        f"{expected:.0f} order days were expected of {known.height} customers in the last 180 days, {came} came "
+        f"({100 * (expected / came - 1) if came else 100:+.1f} %; {100 * HOLDOUT_TOLERANCE:.0f} % is allowed).",
+        {"expected": expected, "came": came, "customers": known.height, "deciles": holdout_deciles(values)},
+    )
+
+
+def holdout_deciles(values: pl.DataFrame) -> pl.DataFrame:
+    """Order days expected in the hold-out and those that came, a customer's mean, by tenth of the expectation.
+
+    Args:
+        values: the customers (contract `CustomerValue`).
+
+    Returns:
+        decile (1 expects least), customers, expected, came; ordered by decile.
+    """
+    known = values.drop_nulls("holdout_expected_orders").sort("holdout_expected_orders", "customer_id")
+    return (
+        known.with_columns(decile=pl.int_range(pl.len()) * 10 // pl.len() + 1)
+        .group_by("decile")
+        .agg(
+            customers=pl.len(),
+            expected=pl.col("holdout_expected_orders").mean().round(3),
+            came=pl.col("holdout_order_days").mean().round(3),
+        )
+        .sort("decile")
+    )
+
+
+def pairs_are_consistent(pairs: pl.DataFrame, baskets: pl.DataFrame) -> Finding:
+    """Whether both directions of a pair agree, no share exceeds 100 %, and a recount of the commonest pairs is equal.
+
+    Args:
+        pairs: the pairs (contract `ProductPair`).
+        baskets: one row per invoice (invoice_no, sale_date) and stock_code, at least of the products of the
+            `RECOUNTED_PAIRS` rows with the highest pair_count.
+    """
+    import duckdb  # a fifth of a second, which a load of the definitions need not pay
+
+    turned = {
+        "other_stock_code": "stock_code",
+        "stock_code": "other_stock_code",
+        "other_invoice_count": "invoice_count",
+        "invoice_count": "other_invoice_count",
+    }
+    counts = pairs.select(*turned, "pair_count")
+    one_sided = counts.join(counts.rename(turned), on=counts.columns, how="anti")
+    too_much = counts.filter(pl.col("pair_count") > pl.min_horizontal("invoice_count", "other_invoice_count"))
+    with duckdb.connect() as connection:
+        connection.register("baskets", baskets.to_arrow())
+        connection.register("pairs", commonest_pairs(pairs).to_arrow())
+        miscounted = connection.sql(RECOUNT).pl()
+    return Finding(
+        "pairs_are_consistent",
+        one_sided.is_empty() and too_much.is_empty() and miscounted.is_empty(),
+        f"Of {pairs.height} rows {one_sided.height} differ from their other direction and {too_much.height} exceed "
+        f"100 %; of the {RECOUNTED_PAIRS} commonest {miscounted.height} are counted otherwise in the lines.",
+        {
+            "one_sided": one_sided.head(EVIDENCE_ROWS),
+            "too_much": too_much.head(EVIDENCE_ROWS),
+            "miscounted": miscounted,
+        },
+    )
+
+
+def commonest_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the highest pair_count that `pairs_are_consistent` recounts."""
+    ranked = pairs.sort("pair_count", "stock_code", "other_stock_code", descending=[True, False, False])
+    return ranked.head(RECOUNTED_PAIRS)
 
 
 def every_day_has_rows(days: Days, rows: pl.DataFrame) -> Finding:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from retail_platform.contracts import DAY_QUALITY, DIM_COUNTRY, DIM_CUSTOMER, DIM_INVOICE, DIM_PRODUCT, FACT_SALE, Table
+from retail_platform.contracts import DIM_COUNTRY, DIM_CUSTOMER, DIM_INVOICE, DIM_PRODUCT, FACT_SALE, GOLD_TABLES, Table
 from retail_platform.transforms.calendar import date_dimension
 from retail_platform.transforms.keys import UNKNOWN_KEY, line_ids, surrogate_keys
 from retail_platform.warehouse.connection import Database
@@ -80,7 +80,12 @@ def load(database: Database, lines: Sequence[Line], days: Collection[date]) -> N
         prepare_warehouse(connection)
         load_gold(
             connection,
-            tables={**dimensions, "dim_invoice": invoices, "fact_sale": facts, "day_quality": DAY_QUALITY.empty()},
+            tables={
+                **{table.name: table.empty() for table in GOLD_TABLES},
+                **dimensions,
+                "dim_invoice": invoices,
+                "fact_sale": facts,
+            },
             days=days,
             consumed={},
             run_id="test",

@@ -14,6 +14,7 @@ GROUPS = {"landing", "bronze", "silver", "gold", "warehouse", "marts"}
 KEYS = [
     "bronze/days",
     "bronze/sales",
+    "gold/customer_value",
     "gold/day_quality",
     "gold/dim_country",
     "gold/dim_customer",
@@ -21,6 +22,7 @@ KEYS = [
     "gold/dim_invoice",
     "gold/dim_product",
     "gold/fact_sale",
+    "gold/product_pair",
     "intermediate/int_customers__narrowed_to_current",
     "intermediate/int_invoices__pivoted_by_line_type",
     "intermediate/int_products__summed_by_month",
@@ -42,6 +44,7 @@ KEYS = [
     "silver/rejects",
     "silver/sales",
     "snapshots/customer_segments_snapshot",
+    "staging/stg_warehouse__customer_value",
     "staging/stg_warehouse__day_quality",
     "staging/stg_warehouse__dim_country",
     "staging/stg_warehouse__dim_customer",
@@ -49,6 +52,8 @@ KEYS = [
     "staging/stg_warehouse__dim_invoice",
     "staging/stg_warehouse__dim_product",
     "staging/stg_warehouse__fact_sale",
+    "staging/stg_warehouse__product_pair",
+    "warehouse/customer_value",
     "warehouse/day_quality",
     "warehouse/dim_country",
     "warehouse/dim_customer",
@@ -56,6 +61,7 @@ KEYS = [
     "warehouse/dim_invoice",
     "warehouse/dim_product",
     "warehouse/fact_sale",
+    "warehouse/product_pair",
 ]
 
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
@@ -131,6 +137,7 @@ def test_checks_that_stop_bad_data() -> None:
         "gold/day_quality:counts_match_silver",
         "gold/fact_sale:no_orphan_keys",
         "gold/fact_sale:totals_match",
+        "gold/product_pair:pairs_are_consistent",
         "marts/publication:totals_match",
     }
     assert expected <= blocking

@@ -48,7 +48,11 @@ def test_sales_lead_to_every_dimension_and_back() -> None:
 
 
 def test_what_tells_who_a_customer_is() -> None:
-    assert {table.name for table in CATALOGUE.values() if table.is_personal} == {"dim_customer", "customer_lifetime"}
+    assert {table.name for table in CATALOGUE.values() if table.is_personal} == {
+        "dim_customer",
+        "customer_lifetime",
+        "customer_value",
+    }
     assert [column.name for column in CATALOGUE["fact_sale"].columns.values() if column.is_personal] == ["customer_key"]
 
 

@@ -1,0 +1,102 @@
+"""Analytics in gold: customers' value and products bought together, as of the newest closed month.
+
+The open month changes nothing here, so a day's run makes these tables again only when a month has closed or a closed
+day has changed. What is judged day by day or versioned stays in `gold.py`.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from retail_platform.contracts import CUSTOMER_VALUE, PRODUCT_PAIR, SILVER_SALES, Table
+from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
+from retail_platform.defs.reports import BLOCKING, calibration_plot, check_specs, require, result_of, written
+from retail_platform.lakehouse.days import ONE_DAY, Days
+from retail_platform.lakehouse.lake import Lake
+from retail_platform.transforms.baskets import product_baskets, product_pairs
+from retail_platform.transforms.customer_value import customer_values, order_days
+from retail_platform.transforms.quality import (
+    commonest_pairs,
+    contract_holds,
+    holdout_deciles,
+    holdout_is_calibrated,
+    keys_are_unique,
+    pairs_are_consistent,
+)
+
+Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
+
+
+@dg.multi_asset(
+    name="customer_value",
+    specs=[table_spec(CUSTOMER_VALUE, key_of(SILVER_SALES))],
+    check_specs=[
+        *check_specs(key_of(CUSTOMER_VALUE), *BLOCKING),
+        *check_specs(key_of(CUSTOMER_VALUE), "holdout_is_calibrated", blocking=False),
+    ],
+    pool=LAKE_POOL,
+)
+def customer_value(lake: dg.ResourceParam[Lake]) -> Results:
+    """Foretell orders and value of every customer, when a month has closed or a closed day has changed."""
+    key, days, position = key_of(CUSTOMER_VALUE), Days(date.min, open_month(lake)), lake.position(SILVER_SALES)
+    frame = lake.scan(CUSTOMER_VALUE).collect()
+    more: dict[str, Any] = {"made_again": False}
+    if not stands(lake, CUSTOMER_VALUE, frame, days):
+        orders = order_days(lake.scan(SILVER_SALES, days)).collect()
+        frame, parameters = customer_values(orders, days.end - ONE_DAY)
+        more = {"made_again": True, **parameters}
+        if parameters:
+            more["holdout"] = calibration_plot(holdout_deciles(frame), "Order days in the last 180 days")
+    yield from require(key, [contract_holds(CUSTOMER_VALUE, frame), keys_are_unique(CUSTOMER_VALUE, frame)])
+    yield result_of(holdout_is_calibrated(frame), key, dg.AssetCheckSeverity.WARN)
+    yield _kept(lake, CUSTOMER_VALUE, frame, position, more)
+
+
+@dg.multi_asset(
+    name="product_pair",
+    specs=[table_spec(PRODUCT_PAIR, key_of(SILVER_SALES))],
+    check_specs=check_specs(key_of(PRODUCT_PAIR), *BLOCKING, "pairs_are_consistent"),
+    pool=LAKE_POOL,
+)
+def product_pair(lake: dg.ResourceParam[Lake]) -> Results:
+    """Count what was bought together in twelve months, when a month has closed or one of their days has changed."""
+    key, month, position = key_of(PRODUCT_PAIR), open_month(lake), lake.position(SILVER_SALES)
+    days = Days(month.replace(year=month.year - 1), month)
+    baskets = product_baskets(lake.scan(SILVER_SALES, days))
+    frame = lake.scan(PRODUCT_PAIR).collect()
+    made_again = not stands(lake, PRODUCT_PAIR, frame, days)
+    if made_again:
+        frame = product_pairs(baskets.collect(), days.end - ONE_DAY)
+    commonest = commonest_pairs(frame)
+    recounted = pl.col("stock_code").is_in([*commonest["stock_code"], *commonest["other_stock_code"]])
+    checks = [contract_holds(PRODUCT_PAIR, frame), keys_are_unique(PRODUCT_PAIR, frame)]
+    yield from require(key, [*checks, pairs_are_consistent(frame, baskets.filter(recounted).collect())])
+    yield _kept(lake, PRODUCT_PAIR, frame, position, {"made_again": made_again})
+
+
+def open_month(lake: Lake) -> date:
+    """The first day of the newest month with a sale, which no later sale has closed; long ago without any."""
+    return lake.months(SILVER_SALES)[-1] if lake.months(SILVER_SALES) else date(1970, 1, 1)
+
+
+def stands(lake: Lake, table: Table, frame: pl.DataFrame, days: Days) -> bool:
+    """Whether a table's rows were made as of the last of the days, and none of the days has changed since.
+
+    A table without rows does not say what it was made as of: it is made again, which costs as little as it holds.
+    """
+    changed = lake.changed_days(SILVER_SALES, lake.consumed(table, SILVER_SALES))
+    if changed is None or frame.is_empty():
+        return False
+    return frame["as_of_date"].item(0) == days.end - ONE_DAY and not any(day in days for day in changed)
+
+
+def _kept(
+    lake: Lake, table: Table, frame: pl.DataFrame, position: dict[str, int], more: dict[str, Any]
+) -> dg.MaterializeResult[Any]:
+    """The table as it stands, or written when it was made again."""
+    version = lake.replace(table, frame, consumed=position) if more["made_again"] else lake.version(table)
+    assert version is not None
+    return written(lake, table, frame, version, **more)
