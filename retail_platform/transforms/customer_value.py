@@ -136,4 +136,6 @@ def _counts_and_means(known: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _floats(values: np.ndarray | None, known: pl.DataFrame) -> pl.Series:
-    return pl.Series([None] * known.height if values is None else values, dtype=pl.Float64)
+    """The values, at least 0; null for all without a model, and where its formula leaves the range of floats."""
+    found = pl.Series([None] * known.height if values is None else values, dtype=pl.Float64)
+    return found.set(~found.is_finite(), None).clip(0)

@@ -145,6 +145,7 @@ def holdout_is_calibrated(values: pl.DataFrame) -> Finding:
             f"Not judged: no model is fitted to {max(lacking)} customers who came back; {FEWEST_REPEATERS} are enough, "
             "and then a fit that finds no maximum is the cause.",
         )
+    known = known.drop_nulls("holdout_expected_orders")
     expected, came = float(known["holdout_expected_orders"].sum()), int(known["holdout_order_days"].sum())
     return Finding(
         "holdout_is_calibrated",

@@ -1,11 +1,16 @@
 """Pairs of products: baskets small enough to count by hand, and a self-join in DuckDB on many random ones."""
 
+from datetime import date
+
 import duckdb
 import numpy as np
 import polars as pl
 import pytest
 
-from retail_platform.transforms.baskets import PAIRS, basket_rules, suggestions
+from retail_platform.contracts import PRODUCT_PAIR
+from retail_platform.transforms.baskets import PAIRS, basket_rules, product_baskets, product_pairs, suggestions
+from retail_platform.transforms.quality import contract_holds, pairs_are_consistent
+from retail_platform_tests.transforms.frames import silver_lines
 
 BASKETS = {1: "AB", 2: "AB", 3: "ABC", 4: "AC", 5: "D"}
 
@@ -70,3 +75,59 @@ def test_counts_equal_a_self_join() -> None:
     )
     for measure in ("support_pct", "confidence_pct", "lift"):
         assert found[measure].to_numpy() == pytest.approx(expected[measure].to_numpy())
+
+
+def baskets_of(*groups: tuple[int, str]) -> pl.DataFrame:
+    """So many invoices with each group of products, all of one day."""
+    rows = [
+        (f"{group}-{number}", date(2011, 1, 10), code)
+        for group, (count, codes) in enumerate(groups)
+        for number in range(count)
+        for code in codes
+    ]
+    return pl.DataFrame(rows, schema=["invoice_no", "sale_date", "stock_code"], orient="row")
+
+
+def test_a_basket_holds_the_uncancelled_products_of_an_invoice_and_day() -> None:
+    lines = silver_lines(
+        {"stock_code": "A"},
+        {"stock_code": "A", "customer_id": None},
+        {"stock_code": "A", "sale_date": date(2011, 1, 11)},
+        {"stock_code": "B", "is_cancelled": True},
+        {"stock_code": "POST", "line_type": "postage"},
+    )
+
+    assert product_baskets(lines.lazy()).collect().sort("sale_date").rows() == [
+        ("1", date(2011, 1, 10), "A"),
+        ("1", date(2011, 1, 11), "A"),
+    ]
+
+
+def test_the_table_has_every_pair_and_numbers_the_suggestions() -> None:
+    """A is bought with B as chance would have it (both in 60 of 100), with C more often than that."""
+    pairs = product_pairs(baskets_of((50, "ABC"), (10, "AC"), (40, "BD")), date(2011, 1, 31), 20)
+
+    assert contract_holds(PRODUCT_PAIR, pairs).passed
+    assert pairs.select("stock_code", "other_stock_code", "pair_count", "position").rows() == [
+        ("A", "B", 50, None),
+        ("A", "C", 60, 1),
+        ("B", "A", 50, None),
+        ("B", "C", 50, None),
+        ("B", "D", 40, 1),
+        ("C", "A", 60, 1),
+        ("C", "B", 50, None),
+        ("D", "B", 40, 1),
+    ]
+
+
+def test_a_wrong_count_is_found() -> None:
+    baskets = baskets_of((50, "ABC"), (10, "AC"), (40, "BD"))
+    pairs = product_pairs(baskets, date(2011, 1, 31), 20)
+
+    assert pairs_are_consistent(pairs, baskets).passed
+    assert pairs_are_consistent(pairs.clear(), baskets.clear()).passed
+    more = pairs.with_columns(pl.col("pair_count") + 1)
+    assert pairs_are_consistent(more, baskets).evidence["miscounted"].height == pairs.height
+    assert pairs_are_consistent(pairs.head(1), baskets).evidence["one_sided"].height == 1
+    fewer = pairs.with_columns(invoice_count=pl.lit(45, dtype=pl.Int64), other_invoice_count=pl.lit(45, dtype=pl.Int64))
+    assert pairs_are_consistent(fewer, baskets).evidence["too_much"].height == 6
