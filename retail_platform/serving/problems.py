@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -16,6 +15,7 @@ from starlette.routing import Match
 
 from retail_platform.serving.database import TooSlowError, WarehouseError
 from retail_platform.serving.query.errors import NotAllowedError, QuestionError
+from retail_platform.serving.texts import json_of
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -109,7 +109,7 @@ def problem_response(request_id: str, error: HTTPException) -> Response:
         **problem.members,
     }
     headers = {"Cache-Control": "no-store", **(error.headers or {})}
-    return Response(orjson.dumps(content), problem.status_code, headers, MEDIA_TYPE)
+    return Response(json_of(content), problem.status_code, headers, MEDIA_TYPE)
 
 
 EXPECTED = (HTTPException, RequestValidationError, QuestionError, WarehouseError)
