@@ -47,6 +47,11 @@ HARMLESS = frozenset(
     | {"eq", "ne", "gt", "gte", "lt", "lte", "in", "like", "ilike", "is_null", "operationName"}
 )
 """Parameters whose values are written down, beside columns that are not personal; every other one is hidden."""
+COUNTS = frozenset({"page", "size", "limit", "offset", "top_n"})
+"""Those of them that are numbers: elsewhere a number may be a customer's."""
+NUMBER = re.compile(r"[0-9]{1,9}")
+WORDS = re.compile(r"(?:[A-Za-z_]+|[0-9]{4}-[0-9]{2}-[0-9]{2}|[,.: -])*")
+PARAMETER = re.compile(r"[A-Za-z_.\[\]]{1,100}")
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
@@ -210,17 +215,26 @@ def logging_to(settings: Settings) -> Iterator[None]:
 
 
 def scrubbed(query: str, columns: frozenset[str]) -> str:
-    """A query string in which the values of all parameters but harmless ones are hidden.
+    """A query string with only what cannot say who is meant.
 
     Args:
         query: as it was sent.
         columns: names of columns that are not personal.
 
     Returns:
-        `page=2&customer_id=***`.
+        `page=2&customer_id=***`: values of harmless parameters that look like what they should be (names, days; numbers
+        only as those of `COUNTS`) as they are, all others hidden, as are names that cannot be a parameter's.
     """
-    parts = (part.partition("=") for part in query.split("&"))
-    return "&".join(f"{name}={value if _is_harmless(name, columns) else HIDDEN}" for name, _, value in parts)
+    return "&".join(_scrubbed(part, columns) for part in query.split("&"))
+
+
+def _scrubbed(part: str, columns: frozenset[str]) -> str:
+    name, equals, value = part.partition("=")
+    if not PARAMETER.fullmatch(unquote_plus(name)):
+        return f"{HIDDEN}={HIDDEN}"
+    plain = unquote_plus(value)
+    is_seen = _is_harmless(name, columns) and (WORDS.fullmatch(plain) or (name in COUNTS and NUMBER.fullmatch(plain)))
+    return part if is_seen else f"{name}{equals}{HIDDEN}"
 
 
 @lru_cache(maxsize=1_000)
