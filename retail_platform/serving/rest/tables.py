@@ -172,6 +172,8 @@ def _groups(reader: Reader, asked: TableParameters, filters: Filters) -> Plan:
     for name, value in (("select", asked.select), ("cursor", asked.cursor)):
         if value is not None:
             raise QuestionError(name, "is for rows; groups have the columns of group_by and the aggregates, by page")
+    if not (asked.aggregate or asked.group_by):
+        raise QuestionError("having", "is a filter of groups, and nothing is asked of them; write aggregate=count too")
     return reader.groups(
         filters,
         group_by=asked.group_by,
