@@ -19,6 +19,7 @@ from retail_platform.contracts import (
     DIM_INVOICE,
     DIM_PRODUCT,
     FACT_SALE,
+    PRODUCT_CATEGORY,
     Table,
 )
 from retail_platform.transforms.keys import line_ids, surrogate_keys
@@ -48,7 +49,7 @@ class GoldFrames:
             accepted_amount=pl.col("total_amount").sum(), acceptance_pct=pl.lit(100), **counts
         )
         rows = {"dim_invoice": self.invoices, "fact_sale": self.facts, "day_quality": shaped(DAY_QUALITY, days)}
-        return {**self.dimensions, **rows}
+        return {**self.dimensions, **rows, "product_category": _categories(self.dimensions["dim_product"])}
 
     def of(self, days: Collection[date]) -> "GoldFrames":
         """The same dimensions, and the rows of some days only."""
@@ -157,6 +158,12 @@ def _products(count: int, first_day: date) -> pl.DataFrame:
         version=1,
     )
     return shaped(DIM_PRODUCT, surrogate_keys(frame, ["stock_code", "valid_from"], "product_key"))
+
+
+def _categories(products: pl.DataFrame) -> pl.DataFrame:
+    told = {"category": pl.lit("unclassified"), "subcategory": pl.lit("unclassified")}
+    unique = products.select(pl.col("description").unique().sort())
+    return shaped(PRODUCT_CATEGORY, unique.with_columns(**told, category_confidence=1 / 3, is_labelled=False))
 
 
 def _customers(count: int, first_day: date) -> pl.DataFrame:
