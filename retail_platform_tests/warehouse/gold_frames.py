@@ -49,7 +49,7 @@ class GoldFrames:
             accepted_amount=pl.col("total_amount").sum(), acceptance_pct=pl.lit(100), **counts
         )
         rows = {"dim_invoice": self.invoices, "fact_sale": self.facts, "day_quality": shaped(DAY_QUALITY, days)}
-        return {**self.dimensions, **rows, "product_category": _categories(self.dimensions["dim_product"])}
+        return {**self.dimensions, **rows}
 
     def of(self, days: Collection[date]) -> "GoldFrames":
         """The same dimensions, and the rows of some days only."""
@@ -68,6 +68,7 @@ def gold_frames(
         "dim_product": _products(products, first_day),
         "dim_customer": _customers(customers, first_day),
     }
+    dimensions["product_category"] = _categories(dimensions["dim_product"])
     customer = pl.when(pl.col("invoice") % 5 == 0).then(0).otherwise(pl.col("invoice") * 7919 % customers + 1)
     facts = lines.with_columns(
         product_key=_pick(dimensions["dim_product"]["product_key"], pl.col("line") * 104729 % products),
