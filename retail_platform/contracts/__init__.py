@@ -10,6 +10,7 @@ from retail_platform.contracts.gold import (
     DIM_INVOICE,
     DIM_PRODUCT,
     FACT_SALE,
+    PRODUCT_CATEGORY,
 )
 from retail_platform.contracts.silver import (
     CUSTOMER_MONTHS,
@@ -27,8 +28,9 @@ GOLD_TABLES: tuple[Table, ...] = (
     DIM_INVOICE,
     FACT_SALE,
     DAY_QUALITY,
+    PRODUCT_CATEGORY,
 )
-"""The star schema, referenced tables before the tables that reference them, and the quality of its days."""
+"""The star schema, referenced tables before the tables that reference them; the quality of its days; categories."""
 
 TABLES: tuple[Table, ...] = (
     BRONZE_SALES,
@@ -54,6 +56,7 @@ __all__ = [
     "DIM_PRODUCT",
     "FACT_SALE",
     "GOLD_TABLES",
+    "PRODUCT_CATEGORY",
     "PRODUCT_MONTHS",
     "SILVER_DAYS",
     "SILVER_REJECTS",

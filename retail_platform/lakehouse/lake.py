@@ -20,6 +20,9 @@ from retail_platform.lakehouse.days import Days, days_in, month_of, next_month
 CHANGED_DAYS = "retail.changed_days"
 """Key in a commit's metadata: the day ranges that the commit replaced, as JSON [[start, end], …]."""
 
+NOTE = "retail.note"
+"""Key in a commit's metadata: how the rows of a whole table were made, in the words of their writer."""
+
 TABLE_CONFIGURATION: Mapping[str, str | None] = {
     "delta.checkpointInterval": "20",
     "delta.logRetentionDuration": "interval 30 days",
@@ -103,21 +106,27 @@ class Lake:
         """
         return self._overwrite(table, frame, f"{_month(table)} IS NULL OR {_days_sql(table, [days])}", None, [days])
 
-    def replace(self, table: Table, frame: pl.DataFrame, changed: Sequence[Days] = ()) -> int:
+    def replace(self, table: Table, frame: pl.DataFrame, changed: Sequence[Days] = (), note: str | None = None) -> int:
         """Replace the whole table, in one commit; no commit when it already holds the same rows in the same order.
 
         Args:
             table: what to write.
             frame: all its rows.
             changed: the days for which readers of the table must look again (a dimension's re-keyed months).
+            note: what the writer wants to know again next time (`note`); another one than before is a commit too.
 
         Returns:
             The newest Delta version.
         """
         current = self.version(table)
-        if current is not None and self.scan(table).collect().equals(frame):
+        if current is not None and self.note(table) == note and self.scan(table).collect().equals(frame):
             return current
-        return self._overwrite(table, frame, None, None, changed)
+        return self._overwrite(table, frame, None, None, changed, note)
+
+    def note(self, table: Table) -> str | None:
+        """What the newest commit says of how the rows were made; None when it says nothing."""
+        delta = self._open(table)
+        return None if delta is None else delta.history(1)[0].get(NOTE)
 
     def position(self, source: Table) -> dict[str, int]:
         """Which table this is and how far it has come: what a consumer records as `consumed`.
@@ -180,13 +189,14 @@ class Lake:
         predicate: str | None,
         consumed: Mapping[str, int] | None,
         days: Sequence[Days],
+        note: str | None = None,
     ) -> int:
         delta = self._open(table) or self._create(table)
         if predicate == "false":
             return delta.version()
         named = json.dumps([[str(start), str(end)] for start, end in days])
         properties = CommitProperties(
-            custom_metadata={CHANGED_DAYS: named},
+            custom_metadata={CHANGED_DAYS: named} | ({} if note is None else {NOTE: note}),
             app_transactions=[Transaction(source, version) for source, version in (consumed or {}).items()],
         )
         write_deltalake(

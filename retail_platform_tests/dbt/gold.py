@@ -7,7 +7,16 @@ from typing import NamedTuple
 
 import polars as pl
 
-from retail_platform.contracts import DAY_QUALITY, DIM_COUNTRY, DIM_CUSTOMER, DIM_INVOICE, DIM_PRODUCT, FACT_SALE, Table
+from retail_platform.contracts import (
+    DAY_QUALITY,
+    DIM_COUNTRY,
+    DIM_CUSTOMER,
+    DIM_INVOICE,
+    DIM_PRODUCT,
+    FACT_SALE,
+    PRODUCT_CATEGORY,
+    Table,
+)
 from retail_platform.transforms.calendar import date_dimension
 from retail_platform.transforms.keys import UNKNOWN_KEY, line_ids, surrogate_keys
 from retail_platform.warehouse.connection import Database
@@ -76,11 +85,12 @@ def load(database: Database, lines: Sequence[Line], days: Collection[date]) -> N
         "dim_product": _versions(DIM_PRODUCT, PRODUCTS),
         "dim_customer": _versions(DIM_CUSTOMER, CUSTOMERS),
     }
+    empty = {table.name: table.empty() for table in (DAY_QUALITY, PRODUCT_CATEGORY)}
     with database.connect() as connection:
         prepare_warehouse(connection)
         load_gold(
             connection,
-            tables={**dimensions, "dim_invoice": invoices, "fact_sale": facts, "day_quality": DAY_QUALITY.empty()},
+            tables={**dimensions, "dim_invoice": invoices, "fact_sale": facts, **empty},
             days=days,
             consumed={},
             run_id="test",

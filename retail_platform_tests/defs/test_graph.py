@@ -21,6 +21,7 @@ KEYS = [
     "gold/dim_invoice",
     "gold/dim_product",
     "gold/fact_sale",
+    "gold/product_category",
     "intermediate/int_customers__narrowed_to_current",
     "intermediate/int_invoices__pivoted_by_line_type",
     "intermediate/int_products__summed_by_month",
@@ -49,6 +50,7 @@ KEYS = [
     "staging/stg_warehouse__dim_invoice",
     "staging/stg_warehouse__dim_product",
     "staging/stg_warehouse__fact_sale",
+    "staging/stg_warehouse__product_category",
     "warehouse/day_quality",
     "warehouse/dim_country",
     "warehouse/dim_customer",
@@ -56,6 +58,7 @@ KEYS = [
     "warehouse/dim_invoice",
     "warehouse/dim_product",
     "warehouse/fact_sale",
+    "warehouse/product_category",
 ]
 
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
@@ -148,6 +151,7 @@ def test_writers_share_the_pool() -> None:
 
 def test_loading_imports_nothing_heavy() -> None:
     heavy = ("pyspark", "matplotlib", "torch", "pandas", "strawberry", "dbt", "dagster_dbt", "networkx", "duckdb")
+    heavy += ("sklearn", "scipy")
     code = f"import sys, retail_platform.definitions; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
