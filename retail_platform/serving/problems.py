@@ -63,14 +63,15 @@ EXAMPLES = {
 }
 
 
-def _described(status: int) -> dict[str, Any]:
+def described(status: int, detail: str) -> dict[str, Any]:
+    """A problem for OpenAPI, with an example of what its detail says."""
     title = HTTPStatus(status).phrase
-    example = {"type": "about:blank", "title": title, "status": status, "detail": EXAMPLES[status]}
+    example = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     schema = {"$ref": "#/components/schemas/Problem"}
     return {"description": title, "content": {MEDIA_TYPE: {"schema": schema, "example": example}}}
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {status: _described(status) for status in EXAMPLES}
+PROBLEMS: dict[int | str, dict[str, Any]] = {status: described(status, detail) for status, detail in EXAMPLES.items()}
 """For `responses=`; the application gives them to every route."""
 
 

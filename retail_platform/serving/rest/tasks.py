@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from retail_platform.serving.access.principals import Principal, Role, require
 from retail_platform.serving.catalogue import Catalogue
-from retail_platform.serving.problems import ProblemError, request_id_of
+from retail_platform.serving.problems import ProblemError, described, request_id_of
 from retail_platform.serving.rest.exports import TableExport
 from retail_platform.serving.selections import read_selection
 from retail_platform.settings import Settings
@@ -211,8 +211,8 @@ RESULT: dict[int | str, dict[str, Any]] = {
         "model": DaysResult,
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     },
-    409: {"description": "The task has no result: it goes on, or it did not succeed."},
-    410: {"description": "The file was removed; submit the task again."},
+    409: described(409, "There is no result; the task's status is running."),
+    410: described(410, "The file was removed; submit the task again."),
 }
 
 
