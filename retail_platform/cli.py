@@ -161,14 +161,16 @@ def serve(host: str, port: int, workers: int) -> None:
     """Serve the API: REST and GraphQL over the warehouse."""
     import uvicorn
 
+    from retail_platform.serving.access.limits import Limits
     from retail_platform.serving.access.tokens import NoSecretError, token_secret
     from retail_platform.serving.catalogue import read_catalogue
 
     settings = get_settings()
     try:
         token_secret(settings)
+        Limits(settings)
         read_catalogue()
-    except (NoSecretError, FileNotFoundError) as error:
+    except (NoSecretError, FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     with TemporaryDirectory(prefix="retail-metrics-") as shared:
         if workers > 1:  # through files in it, the metrics of all workers add up

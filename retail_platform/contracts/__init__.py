@@ -11,6 +11,7 @@ from retail_platform.contracts.gold import (
     DIM_INVOICE,
     DIM_PRODUCT,
     FACT_SALE,
+    PRODUCT_CATEGORY,
     PRODUCT_PAIR,
 )
 from retail_platform.contracts.silver import (
@@ -29,10 +30,12 @@ GOLD_TABLES: tuple[Table, ...] = (
     DIM_INVOICE,
     FACT_SALE,
     DAY_QUALITY,
+    PRODUCT_CATEGORY,
     CUSTOMER_VALUE,
     PRODUCT_PAIR,
 )
-"""The star schema, referenced tables before the tables that reference them; the quality of its days; analytics."""
+"""The star schema, referenced tables before the tables that reference them; the quality of its days; categories;
+analytics."""
 
 TABLES: tuple[Table, ...] = (
     BRONZE_SALES,
@@ -59,6 +62,7 @@ __all__ = [
     "DIM_PRODUCT",
     "FACT_SALE",
     "GOLD_TABLES",
+    "PRODUCT_CATEGORY",
     "PRODUCT_MONTHS",
     "PRODUCT_PAIR",
     "SILVER_DAYS",

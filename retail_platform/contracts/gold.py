@@ -106,7 +106,7 @@ DIM_COUNTRY = Table(
 class DimProduct(Contract):
     """One row per product code and version, as the shop described and priced it.
 
-    Grain: (stock_code, valid_from).  Source: silver/product_months.
+    Grain: (stock_code, valid_from).  Source: silver/product_months and gold/product_category.
     Units: prices in the shop's currency, tax as in the source.
     """
 
@@ -115,10 +115,16 @@ class DimProduct(Contract):
     description: pl.String = pa.Field(
         nullable=True, description="Most frequent description when the version was judged."
     )
-    category: pl.String = pa.Field(nullable=True, description="Category; null until classified.")
-    subcategory: pl.String = pa.Field(nullable=True, description="Subcategory; null until classified.")
-    brand: pl.String = pa.Field(nullable=True, description="Brand; null where the source does not say.")
-    product_family: pl.String = pa.Field(nullable=True, description="Product family; null until classified.")
+    category: pl.String = pa.Field(
+        nullable=True, description="Category by the description, or unclassified; null for what is no product."
+    )
+    subcategory: pl.String = pa.Field(
+        nullable=True, description="Subcategory by the description, or unclassified; null for what is no product."
+    )
+    brand: pl.String = pa.Field(nullable=True, description="Brand that the description names; null where none.")
+    product_family: pl.String = pa.Field(
+        nullable=True, description="Design or range that the description names; null where none."
+    )
     unit_cost: Money = pa.Field(nullable=True, description="Cost per unit; null where no reference table gives it.")
     recommended_price: Money = pa.Field(
         nullable=True, description="Lower median unit price when the version was judged."
@@ -399,4 +405,33 @@ PRODUCT_PAIR = Table(
     "product_pair",
     ProductPair,
     key=("stock_code", "other_stock_code"),
+)
+
+
+class ProductCategory(Contract):
+    """One row per description of a product: where the thing belongs, and whose it is.
+
+    Grain: description.  Source: silver/product_months; packaged labels, brands and families (docs/categories.md).
+    Units: the confidence is a probability, 0 to 1.
+    """
+
+    description: pl.String = pa.Field(unique=True, description="The description, as silver has it.")
+    category: pl.String = pa.Field(description="Category, or unclassified where the classifier is not sure.")
+    subcategory: pl.String = pa.Field(description="Subcategory, or unclassified where the classifier is not sure.")
+    category_confidence: pl.Float64 = pa.Field(
+        in_range={"min_value": 0, "max_value": 1},
+        description="Probability of the likeliest category, published or not; 1 for a label.",
+    )
+    is_labelled: pl.Boolean = pa.Field(description="Whether a label says so, and not the classifier.")
+    brand: pl.String = pa.Field(nullable=True, description="Brand that the description names; null where none.")
+    product_family: pl.String = pa.Field(
+        nullable=True, description="Design or range that the description names; null where none."
+    )
+
+
+PRODUCT_CATEGORY = Table(
+    "gold",
+    "product_category",
+    ProductCategory,
+    key=("description",),
 )

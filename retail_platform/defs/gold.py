@@ -1,6 +1,6 @@
 """Gold: the star schema. Dimensions are rebuilt from month summaries; invoices, facts and quality day by day."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -18,6 +18,7 @@ from retail_platform.contracts import (
     DIM_INVOICE,
     DIM_PRODUCT,
     FACT_SALE,
+    PRODUCT_CATEGORY,
     PRODUCT_MONTHS,
     SILVER_REJECTS,
     SILVER_SALES,
@@ -71,27 +72,27 @@ def calendar_and_countries(settings: dg.ResourceParam[Settings], lake: dg.Resour
 
 
 def versioned_dimension(
-    table: Table, summary: Table, member: str, key: str, build: Callable[[nw.LazyFrame[Any], Any], pl.DataFrame]
+    table: Table, sources: Sequence[Table], member: str, key: str, build: Callable[[Lake, date], pl.DataFrame]
 ) -> dg.AssetsDefinition:
     """The asset of a dimension with versions.
 
     Args:
         table: the dimension.
-        summary: the month summaries its versions are judged by.
+        sources: the month summaries its versions are judged by, and what else it is made from.
         member: its natural key.
         key: its surrogate key.
-        build: makes all versions from the summaries and the first day of the open month.
+        build: makes all versions from the sources and the first day of the open month.
     """
 
     @dg.multi_asset(
         name=table.name,
-        specs=[table_spec(table, key_of(summary))],
+        specs=[table_spec(table, *map(key_of, sources))],
         check_specs=check_specs(key_of(table), *BLOCKING, "intervals_are_sound"),
         pool=LAKE_POOL,
     )
     def dimension(lake: dg.ResourceParam[Lake]) -> Results:
         months = lake.months(SILVER_SALES)
-        frame = build(nw.from_native(lake.scan(summary)), months[-1]) if months else table.empty()
+        frame = build(lake, months[-1]) if months else table.empty()
         yield from require(
             key_of(table),
             [
@@ -107,21 +108,22 @@ def versioned_dimension(
     return dimension
 
 
+def _products(lake: Lake, open_month: date) -> pl.DataFrame:
+    months, categories = (lake.scan(table).collect() for table in (PRODUCT_MONTHS, PRODUCT_CATEGORY))
+    versions = product_versions(nw.from_native(months.lazy()), open_month).to_native().collect()
+    return product_dimension(versions, months, categories)
+
+
+def _customers(lake: Lake, open_month: date) -> pl.DataFrame:
+    versions = customer_versions(nw.from_native(lake.scan(CUSTOMER_MONTHS)), open_month)
+    return customer_dimension(versions.to_native().collect())
+
+
 dim_product = versioned_dimension(
-    DIM_PRODUCT,
-    PRODUCT_MONTHS,
-    "stock_code",
-    "product_key",
-    lambda months, open_month: product_dimension(product_versions(months, open_month).to_native().collect()),
+    DIM_PRODUCT, (PRODUCT_MONTHS, PRODUCT_CATEGORY), "stock_code", "product_key", _products
 )
 
-dim_customer = versioned_dimension(
-    DIM_CUSTOMER,
-    CUSTOMER_MONTHS,
-    "customer_id",
-    "customer_key",
-    lambda months, open_month: customer_dimension(customer_versions(months, open_month).to_native().collect()),
-)
+dim_customer = versioned_dimension(DIM_CUSTOMER, (CUSTOMER_MONTHS,), "customer_id", "customer_key", _customers)
 
 
 @dg.multi_asset(

@@ -20,6 +20,9 @@ from retail_platform.lakehouse.days import Days, days_in, month_of, next_month
 CHANGED_DAYS = "retail.changed_days"
 """Key in a commit's metadata: the day ranges that the commit replaced, as JSON [[start, end], …]."""
 
+NOTE = "retail.note"
+"""Key in a commit's metadata: how the rows of a whole table were made, in the words of their writer."""
+
 TABLE_CONFIGURATION: Mapping[str, str | None] = {
     "delta.checkpointInterval": "20",
     "delta.logRetentionDuration": "interval 30 days",
@@ -109,6 +112,7 @@ class Lake:
         frame: pl.DataFrame,
         changed: Sequence[Days] = (),
         consumed: Mapping[str, int] | None = None,
+        note: str | None = None,
     ) -> int:
         """Replace the whole table, in one commit; no commit when it already holds the same rows in the same order.
 
@@ -119,6 +123,7 @@ class Lake:
             frame: all its rows.
             changed: the days for which readers of the table must look again (a dimension's re-keyed months).
             consumed: the `position` of every source the rows were made from.
+            note: what the writer wants to know again next time (`note`); another one than before is a commit too.
 
         Returns:
             The newest Delta version.
@@ -126,9 +131,15 @@ class Lake:
         delta = self._open(table)
         made_from = (consumed or {}).items()
         is_newest = delta is not None and all(delta.transaction_version(name) == at for name, at in made_from)
-        if delta is not None and is_newest and self.scan(table).collect().equals(frame):
+        is_noted = self.note(table) == note
+        if delta is not None and is_newest and is_noted and self.scan(table).collect().equals(frame):
             return delta.version()
-        return self._overwrite(table, frame, None, consumed, changed)
+        return self._overwrite(table, frame, None, consumed, changed, note)
+
+    def note(self, table: Table) -> str | None:
+        """What the newest commit says of how the rows were made; None when it says nothing."""
+        delta = self._open(table)
+        return None if delta is None else delta.history(1)[0].get(NOTE)
 
     def position(self, source: Table) -> dict[str, int]:
         """Which table this is and how far it has come: what a consumer records as `consumed`.
@@ -191,13 +202,14 @@ class Lake:
         predicate: str | None,
         consumed: Mapping[str, int] | None,
         days: Sequence[Days],
+        note: str | None = None,
     ) -> int:
         delta = self._open(table) or self._create(table)
         if predicate == "false":
             return delta.version()
         named = json.dumps([[str(start), str(end)] for start, end in days])
         properties = CommitProperties(
-            custom_metadata={CHANGED_DAYS: named},
+            custom_metadata={CHANGED_DAYS: named} | ({} if note is None else {NOTE: note}),
             app_transactions=[Transaction(source, version) for source, version in (consumed or {}).items()],
         )
         write_deltalake(

@@ -4,6 +4,7 @@ How they were made is in docs/categories.md. Only the reading lives here; what i
 `transforms/categories.py` and `transforms/product_names.py`.
 """
 
+from hashlib import sha256
 from importlib.resources import files
 
 import polars as pl
@@ -47,5 +48,14 @@ def read_product_families() -> pl.DataFrame:
     return _read("product_families.csv", _FAMILIES)
 
 
+def product_tables_fingerprint() -> str:
+    """The SHA-256 of labels, brands and families: another one, and what was made of them is out of date."""
+    return sha256(b"".join(_bytes(f"product_{name}.csv") for name in ("labels", "brands", "families"))).hexdigest()
+
+
 def _read(name: str, schema: pl.Schema) -> pl.DataFrame:
-    return pl.read_csv(files("retail_platform.reference").joinpath(name).read_bytes(), schema=schema)
+    return pl.read_csv(_bytes(name), schema=schema)
+
+
+def _bytes(name: str) -> bytes:
+    return files("retail_platform.reference").joinpath(name).read_bytes()

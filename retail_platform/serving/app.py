@@ -6,6 +6,7 @@ frame. Stays out: the routes themselves.
 
 import asyncio
 import gc
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
@@ -31,10 +32,15 @@ from retail_platform.serving.middleware import AccessMiddleware, BodyLimitMiddle
 from retail_platform.serving.rest import datamart, exports, health, metrics, sales, tables, tasks
 from retail_platform.settings import Settings, get_settings
 from retail_platform.warehouse.connection import Database
-from retail_platform.warehouse.server import warehouse_database
+from retail_platform.warehouse.server import ServerError, has_crashed, warehouse_database
+
+log = logging.getLogger("retail.api")
 
 COMPRESSED_FROM = 1_000
 """Bytes; below, the headers of a packet weigh as much as what is saved."""
+
+WATCH_SECONDS = 2.0
+"""Between two looks whether the embedded server has crashed."""
 
 EXPOSED = ["ETag", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID", "Content-Disposition"]
 """Headers that pages of other origins may read."""
@@ -91,10 +97,25 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.access = await stack.enter_async_context(open_access(settings, database))
         app.state.warehouse = await open_warehouse(settings)
         stack.push_async_callback(app.state.warehouse.close)
+        if settings.database_url is None:
+            watch = asyncio.create_task(_bring_back_server(settings))
+            stack.callback(watch.cancel)
         # What is there now stays: looking through it for garbage would stop every request for a tenth of a second.
         gc.collect()
         gc.freeze()
         yield
+
+
+async def _bring_back_server(settings: Settings) -> None:
+    """Start the embedded server again when it has crashed; one that was stopped stays so."""
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        if has_crashed(settings):
+            log.warning("The embedded PostgreSQL has crashed; it is started again.")
+            try:
+                await asyncio.to_thread(warehouse_database, settings)
+            except ServerError:
+                log.exception("The embedded PostgreSQL does not start; it is tried again.")
 
 
 def _prepared(settings: Settings) -> Database:

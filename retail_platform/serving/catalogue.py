@@ -19,8 +19,9 @@ from retail_platform.warehouse.tables import NATURAL_KEYS, warehouse_columns, wa
 
 MANIFEST = CHECKOUT / "dbt_project" / "target" / "manifest.json"
 
-PERSONAL_COLUMNS = {"customer_id", "customer_key"}
-"""They tell who a customer is in whatever table they are; by name, so that a new mart cannot forget to say it."""
+PERSONAL_COLUMNS = ("customer_id", "customer_key")
+"""Columns whose names end so (`customer_id`, `best_customer_id`) tell who a customer is, in whatever table they are: by
+name, so that a new mart need not say it."""
 
 
 class Kind(Enum):
@@ -205,7 +206,7 @@ def _freshness() -> ServedTable:
 
 def _served(name: str, schema: str, description: str, key: tuple[str, ...], columns: list[Column]) -> ServedTable:
     by_name = {column.name: column for column in columns}
-    return ServedTable(name, schema, description, key, by_name, {}, is_personal=not PERSONAL_COLUMNS.isdisjoint(key))
+    return ServedTable(name, schema, description, key, by_name, {}, is_personal=any(map(_is_personal, key)))
 
 
 def _column(name: str, postgres_type: str, nullable: bool, description: str) -> Column:
@@ -214,7 +215,7 @@ def _column(name: str, postgres_type: str, nullable: bool, description: str) -> 
         raise ValueError(f"column {name} has type {postgres_type}, which is not served; add it to _KINDS")
     if kind is Kind.COUNT and name.endswith("_key"):
         kind = Kind.KEY
-    return Column(name, kind, postgres_type, nullable, description, is_personal=name in PERSONAL_COLUMNS)
+    return Column(name, kind, postgres_type, nullable, description, is_personal=_is_personal(name))
 
 
 _KINDS = {
@@ -284,3 +285,7 @@ def _related(table: ServedTable, links: list[_Link], further: list[Relation]) ->
 
 def _plural(name: str) -> str:
     return name if name.endswith("s") else f"{name}s"
+
+
+def _is_personal(column: str) -> bool:
+    return column.endswith(PERSONAL_COLUMNS)

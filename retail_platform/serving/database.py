@@ -158,7 +158,8 @@ class Warehouse:
                 "Ask for less: narrower filters, or an order by an indexed column such as a date."
             ) from error
         except _UNPREPARED as error:
-            raise NothingLoadedError(f"The warehouse cannot be read: {error}. {_LOAD_FIRST}") from error
+            what_to_do = PUBLISH_FIRST if '"marts.' in str(error) else LOAD_FIRST
+            raise NothingLoadedError(f"The warehouse cannot be read: {error}. {what_to_do}") from error
         return row
 
     @asynccontextmanager
@@ -239,7 +240,11 @@ _UNPREPARED = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidParameterValueError,
 )
-_LOAD_FIRST = "Load it first: `retail demo`, or `retail ingest` with files in landing."
+LOAD_FIRST = "Load it first: `retail demo`, or `retail ingest` with files in landing."
+PUBLISH_FIRST = (
+    "The table is not published yet: run days, by `retail run` or the task run_days. A running `retail serve` knows "
+    "the marts of its start; start it anew after a change of them."
+)
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:

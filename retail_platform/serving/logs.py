@@ -1,7 +1,9 @@
 """What the API writes down: JSON, one object a line, among them one for each request (logger `retail.audit`).
 
 Lives here: the lines and where they go. Lines are made and written in a thread of their own, so that no request waits
-for a disk; at the end of the process all of them are written. Stays out: what is said of a request (`middleware`).
+for a disk; at the end of the process all of them are written. A line that cannot be made, or a place that takes none,
+costs no other: what is lost is told on stderr, and where lines are still taken. Stays out: what is said of a request
+(`middleware`).
 """
 
 import logging
@@ -9,12 +11,12 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from fcntl import LOCK_EX, flock
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from logging.handlers import QueueHandler
 from pathlib import Path
@@ -22,8 +24,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import unquote_plus
 
-import orjson
-
+from retail_platform.serving.texts import json_of
 from retail_platform.settings import Settings
 
 AUDIT = "retail.audit"
@@ -36,6 +37,9 @@ BATCH = 1_000
 GATHER_SECONDS = 0.05
 """How long lines are gathered: a thread that wakes for each takes a quarter of the requests' time from them."""
 
+WAITING = 100_000
+"""Lines that wait at most, as when nobody reads stdout; those beyond are lost, and counted."""
+
 HIDDEN = "***"
 HARMLESS = frozenset(
     {"page", "size", "limit", "offset", "sort", "order", "granularity", "metric", "top_n", "format", "compression"}
@@ -43,6 +47,11 @@ HARMLESS = frozenset(
     | {"eq", "ne", "gt", "gte", "lt", "lte", "in", "like", "ilike", "is_null", "operationName"}
 )
 """Parameters whose values are written down, beside columns that are not personal; every other one is hidden."""
+COUNTS = frozenset({"page", "size", "limit", "offset", "top_n"})
+"""Those of them that are numbers: elsewhere a number may be a customer's."""
+NUMBER = re.compile(r"[0-9]{1,9}")
+WORDS = re.compile(r"(?:[A-Za-z_]+|[0-9]{4}-[0-9]{2}-[0-9]{2}|[,.: -])*")
+PARAMETER = re.compile(r"[A-Za-z_.\[\]]{1,100}")
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
@@ -60,15 +69,49 @@ class JsonLines(logging.Formatter):
             line |= {"message": record.getMessage(), "request_id": getattr(record, "request_id", None)}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        return json_of(line).decode()
 
 
 class _Queue(QueueHandler):
     """Hands records on as they are, with the request they belong to, which the other thread cannot know."""
 
+    def __init__(self, writer: "_Writer") -> None:
+        super().__init__(writer.queue)
+        self._writer = writer
+
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         record.request_id = REQUEST_ID.get()
         return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        if self._writer.queue.qsize() < WAITING:
+            self._writer.queue.put(record)
+        else:
+            self._writer.overflowed += 1
+
+
+class _Sink:
+    """A place where lines go, which may fail and work again."""
+
+    def __init__(self, name: str, put: Callable[[str], None]) -> None:
+        self._name = name
+        self._put = put
+        self._lost = 0
+
+    def write(self, lines: Sequence[str]) -> str | None:
+        """Write lines, as far as that is possible.
+
+        Returns:
+            What has to be told elsewhere: that no line can be written any more, or that they can again.
+        """
+        lost = self._lost
+        try:
+            self._put("".join(lines))
+        except Exception as error:  # whatever it is, the other lines have to be written
+            self._lost += len(lines)
+            return None if lost else f"Lines cannot be written to {self._name}, and are lost: {error!r}."
+        self._lost = 0
+        return f"Lines are written to {self._name} again; {lost} were lost." if lost else None
 
 
 class _Writer(threading.Thread):
@@ -77,7 +120,9 @@ class _Writer(threading.Thread):
     def __init__(self, audit: Path | None) -> None:
         super().__init__(name="log", daemon=True)
         self.queue: SimpleQueue[logging.LogRecord | None] = SimpleQueue()
-        self._audit = audit
+        self.overflowed = 0
+        self._stdout = _Sink("stdout", _print)
+        self._audit = _Sink(str(audit), partial(append, audit)) if audit else None
         self._lines = JsonLines()
 
     def run(self) -> None:
@@ -98,12 +143,35 @@ class _Writer(threading.Thread):
         self.join()
 
     def _write(self, records: Sequence[logging.LogRecord]) -> None:
-        lines = [(record.name, f"{self._lines.format(record)}\n") for record in records]
-        sys.stdout.write("".join(line for _, line in lines))
-        sys.stdout.flush()
-        asked = "".join(line for name, line in lines if name == AUDIT)
-        if self._audit is not None and asked:
-            append(self._audit, asked)
+        lines = [(record.name, self._line(record)) for record in records]
+        if lost := self.overflowed:
+            self.overflowed -= lost
+            lines.append((__name__, self._told(f"{lost} lines are lost: {WAITING} waited to be written already.")))
+        asked = [line for name, line in lines if name == AUDIT]
+        said = self._stdout.write([line for _, line in lines])
+        if said is not None:
+            asked.append(self._told(said))
+        if self._audit is not None and asked and (said := self._audit.write(asked)):
+            self._stdout.write([self._told(said)])
+
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return f"{self._lines.format(record)}\n"
+        except Exception as error:  # as arguments that do not fit the message: the line is lost, and no other
+            return self._told(f"A line of {record.name} ({record.pathname}:{record.lineno}) cannot be made: {error!r}.")
+
+    def _told(self, message: str) -> str:
+        """A line of the writer's own, told on stderr as well."""
+        line = f"{self._lines.format(logging.LogRecord(__name__, logging.ERROR, __file__, 0, message, None, None))}\n"
+        with suppress(OSError, ValueError, AttributeError):  # stderr is closed too: nobody is left to be told
+            sys.stderr.write(line)
+            sys.stderr.flush()
+        return line
+
+
+def _print(lines: str) -> None:
+    sys.stdout.write(lines)
+    sys.stdout.flush()
 
 
 def append(path: Path, lines: str, max_bytes: int = AUDIT_BYTES) -> None:
@@ -135,7 +203,7 @@ def logging_to(settings: Settings) -> Iterator[None]:
     writer.start()
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    root.handlers[:] = [_Queue(writer.queue)]
+    root.handlers[:] = [_Queue(writer)]
     root.setLevel(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would tell of every look at Dagster's health
     try:
@@ -147,17 +215,26 @@ def logging_to(settings: Settings) -> Iterator[None]:
 
 
 def scrubbed(query: str, columns: frozenset[str]) -> str:
-    """A query string in which the values of all parameters but harmless ones are hidden.
+    """A query string with only what cannot say who is meant.
 
     Args:
         query: as it was sent.
         columns: names of columns that are not personal.
 
     Returns:
-        `page=2&customer_id=***`.
+        `page=2&customer_id=***`: values of harmless parameters that look like what they should be (names, days; numbers
+        only as those of `COUNTS`) as they are, all others hidden, as are names that cannot be a parameter's.
     """
-    parts = (part.partition("=") for part in query.split("&"))
-    return "&".join(f"{name}={value if _is_harmless(name, columns) else HIDDEN}" for name, _, value in parts)
+    return "&".join(_scrubbed(part, columns) for part in query.split("&"))
+
+
+def _scrubbed(part: str, columns: frozenset[str]) -> str:
+    name, equals, value = part.partition("=")
+    if not PARAMETER.fullmatch(unquote_plus(name)):
+        return f"{HIDDEN}={HIDDEN}"
+    plain = unquote_plus(value)
+    is_seen = _is_harmless(name, columns) and (WORDS.fullmatch(plain) or (name in COUNTS and NUMBER.fullmatch(plain)))
+    return part if is_seen else f"{name}{equals}{HIDDEN}"
 
 
 @lru_cache(maxsize=1_000)

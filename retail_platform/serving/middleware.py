@@ -8,6 +8,7 @@ import asyncio
 import logging
 import re
 import time
+from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ PROBES = ("/livez", "/readyz")
 """Asked by machines that watch over the service: they are nobody, and are not counted."""
 
 REQUEST_HEADER = b"x-request-id"
+VARY = b"vary"
 SANE_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
@@ -37,8 +39,8 @@ HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000; includeSubDomain
 
 NO_NAME = "This needs a name. Send a bearer token, an X-API-Key, or a name and password."
 
-NAMES_IN_PATHS = {"table", "task_id"}
-"""Parameters of paths that may be written down; with another one in it, the path is written as its route."""
+NAMES_IN_PATHS = {"table": re.compile(r"[a-z_]{1,60}"), "task_id": re.compile(r"[0-9a-f-]{36}")}
+"""Parameters of paths that may be written down, if they look like this; else the path is written as its route."""
 
 audit = logging.getLogger(AUDIT)
 log = logging.getLogger("retail.api")
@@ -127,7 +129,8 @@ class _Request:
             self.status = message["status"]
             if self._deadline is not None:
                 self._deadline.reschedule(None)
-            headers = message["headers"] = list(message.get("headers", ()))
+            sent = message.get("headers", ())
+            headers = message["headers"] = [(name, _once(value) if name == VARY else value) for name, value in sent]
             headers += SECURITY_HEADERS
             headers.append((REQUEST_HEADER, self.id.encode()))
             if not any(name == CONTENT_POLICY[0] for name, _ in headers):
@@ -148,7 +151,7 @@ class _Request:
             "role": str(principal.role) if known else None,
             "way": principal.way if known else None,
             "method": scope["method"],
-            "path": scope["path"][:200] if scope.get("path_params", {}).keys() <= NAMES_IN_PATHS else route,
+            "path": _path(scope, route),
             "route": route,
             "query": scrubbed(scope["query_string"].decode("latin-1"), columns) if scope["query_string"] else "",
             "status": self.status,
@@ -232,6 +235,19 @@ class AccessMiddleware:
             await access.limits.hit(STRANGER, address)
         else:
             await access.limits.hit(str(principal.role), principal.name)
+
+
+@lru_cache(maxsize=100)
+def _once(value: bytes) -> bytes:
+    """A list of names, each once: routes and the layer that compresses both name Accept-Encoding."""
+    return b", ".join({name.strip().lower(): name.strip() for name in value.split(b",")}.values())
+
+
+def _path(scope: Scope, route: str | None) -> str | None:
+    """The path, or its route where it may name a customer: None when there is no route, as anything may be in it."""
+    named = scope.get("path_params", {}).items()
+    is_harmless = all(name in NAMES_IN_PATHS and NAMES_IN_PATHS[name].fullmatch(str(value)) for name, value in named)
+    return scope["path"] if route is not None and is_harmless else route
 
 
 def _request_id(scope: Scope) -> str:

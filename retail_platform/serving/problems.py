@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -16,10 +15,15 @@ from starlette.routing import Match
 
 from retail_platform.serving.database import TooSlowError, WarehouseError
 from retail_platform.serving.query.errors import NotAllowedError, QuestionError
+from retail_platform.serving.texts import json_of
 
 MEDIA_TYPE = "application/problem+json"
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+UNREADABLE = "There was an error parsing the body"
+"""FastAPI's word for a body that is neither JSON nor not JSON: nested too deeply, or with a number too long."""
+BODY_EXPECTED = "expected was JSON as in /docs, in UTF-8, with the header Content-Type: application/json."
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "title": "Problem",
@@ -59,14 +63,15 @@ EXAMPLES = {
 }
 
 
-def _described(status: int) -> dict[str, Any]:
+def described(status: int, detail: str) -> dict[str, Any]:
+    """A problem for OpenAPI, with an example of what its detail says."""
     title = HTTPStatus(status).phrase
-    example = {"type": "about:blank", "title": title, "status": status, "detail": EXAMPLES[status]}
+    example = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     schema = {"$ref": "#/components/schemas/Problem"}
     return {"description": title, "content": {MEDIA_TYPE: {"schema": schema, "example": example}}}
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {status: _described(status) for status in EXAMPLES}
+PROBLEMS: dict[int | str, dict[str, Any]] = {status: described(status, detail) for status, detail in EXAMPLES.items()}
 """For `responses=`; the application gives them to every route."""
 
 
@@ -109,7 +114,7 @@ def problem_response(request_id: str, error: HTTPException) -> Response:
         **problem.members,
     }
     headers = {"Cache-Control": "no-store", **(error.headers or {})}
-    return Response(orjson.dumps(content), problem.status_code, headers, MEDIA_TYPE)
+    return Response(json_of(content), problem.status_code, headers, MEDIA_TYPE)
 
 
 EXPECTED = (HTTPException, RequestValidationError, QuestionError, WarehouseError)
@@ -145,6 +150,8 @@ def _answer_http(request: Request, error: HTTPException) -> Response:
     if error.status_code in (404, 405) and not isinstance(error, ProblemError):
         headers = {"Allow": ", ".join(_allowed(request))} if error.status_code == 405 else error.headers
         error = HTTPException(error.status_code, EXAMPLES[error.status_code], headers)
+    if error.status_code == 400 and error.detail == UNREADABLE:
+        error = _unreadable(error)
     return problem_response(request_id_of(request), error)
 
 
@@ -155,7 +162,7 @@ def _allowed(request: Request) -> list[str]:
 
 
 def _answer_invalid(request: Request, error: RequestValidationError) -> Response:
-    found = [{"argument": _argument(each["loc"]), "detail": str(each["msg"])} for each in error.errors()]
+    found = [_no_json(each) if each["type"] == "json_invalid" else _invalid(each) for each in error.errors()]
     detail = "; ".join(f"{each['argument']}: {each['detail']}" for each in found)
     return problem_response(request_id_of(request), ProblemError(422, detail, errors=found))
 
@@ -169,6 +176,23 @@ def _answer_question(request: Request, error: QuestionError) -> Response:
 def _answer_warehouse(request: Request, error: WarehouseError) -> Response:
     status, headers = (504, {}) if isinstance(error, TooSlowError) else (503, {"Retry-After": "5"})
     return problem_response(request_id_of(request), ProblemError(status, str(error), headers=headers))
+
+
+def _invalid(error: Mapping[str, Any]) -> dict[str, str]:
+    return {"argument": _argument(error["loc"]), "detail": str(error["msg"])}
+
+
+def _no_json(error: Mapping[str, Any]) -> dict[str, str]:
+    where, why = error["loc"][-1], str(error["ctx"]["error"])
+    return {"argument": "body", "detail": f"is not JSON at character {where}: {why}; {BODY_EXPECTED}"}
+
+
+def _unreadable(error: HTTPException) -> ProblemError:
+    """What the framework says of a body that it could not read, in our words."""
+    is_deep = isinstance(error.__cause__, RecursionError)
+    why = "is nested too deeply" if is_deep else f"cannot be read ({error.__cause__})"
+    errors = [{"argument": "body", "detail": f"{why}; {BODY_EXPECTED}"}]
+    return ProblemError(422, f"body: {errors[0]['detail']}", errors=errors)
 
 
 def _argument(location: Sequence[int | str]) -> str:

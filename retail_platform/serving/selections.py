@@ -9,7 +9,7 @@ from typing import Any
 
 from retail_platform.serving.catalogue import Catalogue
 from retail_platform.serving.query.errors import QuestionError
-from retail_platform.serving.query.filters import read_filter, read_path
+from retail_platform.serving.query.filters import read_filter, read_outputs, read_sort
 from retail_platform.serving.query.measures import column_of
 from retail_platform.serving.query.shapes import Filter, Sort, Value, Values
 from retail_platform.serving.query.sql import compile_rows
@@ -37,9 +37,11 @@ def read_selection(
     """
     if table not in catalogue:
         raise QuestionError("table", f"there is no table {table!r:.100}; there are {', '.join(catalogue)}")
-    where, values = read_filter(catalogue, catalogue[table], filters, "filters", sees_customers=True)
-    outputs = [_output(catalogue, table, each) for each in columns or catalogue[table].columns]
-    return select(catalogue, table, outputs, where, values, [_sort(catalogue, table, each) for each in sort])
+    served = catalogue[table]
+    where, values = read_filter(catalogue, served, filters, "filters", sees_customers=True)
+    outputs = read_outputs(catalogue, served, columns or tuple(served.columns), "columns", sees_customers=True)
+    order = [read_sort(catalogue, served, each, "sort", sees_customers=True) for each in sort]
+    return select(catalogue, table, outputs, where, values, order)
 
 
 def select(
@@ -60,14 +62,3 @@ def select(
     # psycopg writes a list as an array, a tuple as a row.
     written = [list(value) if isinstance(value, tuple) else value for value in values]
     return Selection(statement, {f"v{number}": value for number, value in enumerate(written)}, columns)
-
-
-def _output(catalogue: Catalogue, table: str, written: str) -> Value:
-    return Value(written, read_path(catalogue, catalogue[table], written, "columns", sees_customers=True, shown=True))
-
-
-def _sort(catalogue: Catalogue, table: str, written: str) -> Sort:
-    name, _, direction = written.partition(":")
-    if direction not in ("", "asc", "desc"):
-        raise QuestionError("sort", f"is {written!r:.100}; expected a column, or a column with :desc or :asc")
-    return Sort(read_path(catalogue, catalogue[table], name, "sort", sees_customers=True), direction == "desc")

@@ -4,7 +4,7 @@ The packaged labels are read elsewhere (`reference/`) and passed in; a label is 
 why the threshold is what it is, says docs/categories.md. Brands and families stay out (`product_names.py`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,12 @@ THRESHOLD = 0.65
 """Lowest confidence published: in steps of 0.05 the first at which 95 % of cross-validated categories are right."""
 SET_ASIDE_EVERY = 5
 """One label in so many, by the hash of its description, is set aside."""
+DECIMALS = 6
+"""Of a confidence: sums in another order, as of one description and of many, differ in the sixteenth."""
 FOLDS = 5
 """Parts of the cross-validation."""
+CONFUSIONS = 5
+"""How many of the most frequent are told."""
 
 _TEMPERATURES = np.geomspace(0.1, 2, 61)
 """What is tried; nothing lower, for labels that are easy to tell apart must not make every guess sure."""
@@ -89,7 +93,7 @@ def with_parts(labels: pl.DataFrame) -> pl.DataFrame:
     return parts.drop("key")
 
 
-def train(labels: pl.DataFrame) -> Classifier:
+def train(labels: pl.DataFrame, temperature: float | None = None) -> Classifier:
     """Learn from the labels that are not set aside.
 
     Features are character n-grams within words (2 to 4) and words (1 to 2), weighted by TF-IDF; the machine is a linear
@@ -99,6 +103,8 @@ def train(labels: pl.DataFrame) -> Classifier:
 
     Args:
         labels: the packaged labels (`reference.products.read_product_labels`).
+        temperature: that of an earlier training with these labels; the cross-validation is left out then, which takes
+            five sixths of the time, and `cross_validated` has no rows.
 
     Raises:
         ValueError: the labels name fewer than three subcategories, or one in two categories; correct the labels.
@@ -107,9 +113,11 @@ def train(labels: pl.DataFrame) -> Classifier:
     pairs = learnt.select("category", "subcategory").unique().sort("subcategory")
     if len(pairs) < 3 or pairs["subcategory"].is_duplicated().any():
         raise ValueError(f"labels need three subcategories or more, each in one category; found {pairs.rows()}")
-    scores = _out_of_fold(learnt, pairs["subcategory"])
-    temperature = _temperature(scores, _positions(learnt["subcategory"], pairs["subcategory"]))
-    guesses = _guesses(learnt["description"], scores, temperature, pairs)
+    judged = learnt if temperature is None else learnt.clear()
+    scores = _out_of_fold(judged, pairs["subcategory"])
+    if temperature is None:
+        temperature = _temperature(scores, _positions(learnt["subcategory"], pairs["subcategory"]))
+    guesses = _guesses(judged["description"], scores, temperature, pairs)
     return Classifier(pairs, *_fit(learnt), temperature, guesses)
 
 
@@ -221,6 +229,28 @@ def trade_off(guesses: pl.DataFrame, labels: pl.DataFrame, thresholds: list[floa
     return pl.DataFrame([{"threshold": at} | {name: getattr(e, name) for name in columns} for at, e in found])
 
 
+def figures(classifier: Classifier, labels: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """How good a classifier is, in what JSON can hold.
+
+    Args:
+        classifier: made by `train`.
+        labels: the packaged labels, those it learnt from and those set aside.
+
+    Returns:
+        `cross_validation` and `set_aside`, each with the numbers of its `Evaluation` and the most frequent confusions.
+    """
+    aside = with_parts(labels).filter("is_set_aside")["description"]
+    parts = {"cross_validation": classifier.cross_validated, "set_aside": guess(classifier, aside)}
+    return {name: _figures(evaluate(guesses, labels)) for name, guesses in parts.items()}
+
+
+def _figures(evaluation: Evaluation) -> dict[str, Any]:
+    numbers = {field.name: getattr(evaluation, field.name) for field in fields(evaluation)}
+    frames = ("by_category", "confusions")
+    confusions = evaluation.confusions.head(CONFUSIONS).to_dicts()
+    return {name: value for name, value in numbers.items() if name not in frames} | {"confusions": confusions}
+
+
 def _fit(labels: pl.DataFrame) -> tuple[Any, Any]:
     """The vectorizer and the machine, fitted to labels."""
     # scikit-learn takes seconds to import, which a load of the definitions need not pay.
@@ -290,9 +320,9 @@ def _guesses(descriptions: pl.Series, scores: Matrix, temperature: float, pairs:
         {
             "description": descriptions,
             "category": categories.gather(best),
-            "category_confidence": by_category.max(axis=1, initial=0.0),
+            "category_confidence": by_category.max(axis=1, initial=0.0).round(DECIMALS),
             "subcategory": pairs["subcategory"].gather(best_inside),
-            "subcategory_confidence": inside.max(axis=1, initial=0.0),
+            "subcategory_confidence": inside.max(axis=1, initial=0.0).round(DECIMALS),
         }
     )
 

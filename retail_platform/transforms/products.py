@@ -1,7 +1,7 @@
 """Product month summaries and, from them, the versions of `dim_product`.
 
 Written on Narwhals up to the surrogate key. Which codes are products stays out (the mapping's `line_type`), and so do
-category and cost, which the source does not give.
+how a description is classified (`categories.py`) and cost, which the source does not give.
 """
 
 from datetime import date
@@ -11,6 +11,7 @@ import narwhals as nw
 import polars as pl
 
 from retail_platform.contracts import DIM_PRODUCT, PRODUCT_MONTHS
+from retail_platform.transforms.categories import UNCLASSIFIED
 from retail_platform.transforms.keys import surrogate_keys
 from retail_platform.transforms.versions import (
     carry_forward,
@@ -118,19 +119,31 @@ def product_versions(months: nw.LazyFrame[Any], open_month: date) -> nw.LazyFram
     return with_intervals(starts.select("stock_code", "description", "recommended_price", "valid_from"), "stock_code")
 
 
-def product_dimension(versions: pl.DataFrame) -> pl.DataFrame:
-    """Finish `dim_product`: surrogate keys, and null for what the source does not say.
+def product_dimension(versions: pl.DataFrame, months: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFrame:
+    """Finish `dim_product`: surrogate keys, what a product's description tells, and null for what nothing says.
 
     Args:
         versions: the rows of `product_versions`.
+        months: the product months (contract `ProductMonths`) they were made from: which codes are products.
+        categories: what is known of each description (contract `ProductCategory`).
 
     Returns:
         Contract `DimProduct`, ordered by stock_code and version.
     """
-    keyed = surrogate_keys(versions, ("stock_code", "valid_from"), "product_key")
+    keyed = surrogate_keys(_classified(versions, months, categories), ("stock_code", "valid_from"), "product_key")
     schema = DIM_PRODUCT.schema
     unknown = (pl.lit(None, dtype=schema[name]).alias(name) for name in schema if name not in keyed.columns)
     return keyed.with_columns(unknown).select(*schema).cast(schema).sort("stock_code", "version")
+
+
+def _classified(versions: pl.DataFrame, months: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFrame:
+    """The versions with category, subcategory, brand and product_family; all null for a code that is no product."""
+    products = months.filter(pl.col("line_type") == "product").select("stock_code", is_product=True).unique()
+    names = categories.select("description", "category", "subcategory", "brand", "product_family")
+    joined = versions.join(products, on="stock_code", how="left").join(names, on="description", how="left")
+    published = pl.col("category", "subcategory").fill_null(UNCLASSIFIED)
+    told = (pl.when("is_product").then(names).name.keep() for names in (published, pl.col("brand", "product_family")))
+    return joined.with_columns(told).drop("is_product")
 
 
 def _first_days(months: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:

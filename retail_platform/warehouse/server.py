@@ -145,6 +145,11 @@ def server_pid(settings: Settings) -> int | None:
     return int(lines[0])
 
 
+def has_crashed(settings: Settings) -> bool:
+    """Whether the embedded server was started and is gone without having been stopped."""
+    return bool(_pid_file_lines(settings)) and server_pid(settings) is None
+
+
 def psql_path() -> Path:
     """Path of the `psql` that comes with the embedded server."""
     pgserver = _pgserver()

@@ -403,4 +403,4 @@ def test_no_model_asks_the_clock(built: Project) -> None:
     clock = re.compile(r"\b(now\(|current_(date|time)|localtime|(clock|statement)_timestamp|timeofday|random\()", re.I)
     models = [node.node for node in compiled.result if node.node.resource_type == "model"]
     assert [model.name for model in models if clock.search(re.sub("--.*", "", model.compiled_code))] == []
-    assert len(models) == 21
+    assert len(models) == 22

@@ -22,6 +22,7 @@ KEYS = [
     "gold/dim_invoice",
     "gold/dim_product",
     "gold/fact_sale",
+    "gold/product_category",
     "gold/product_pair",
     "intermediate/int_customers__narrowed_to_current",
     "intermediate/int_invoices__pivoted_by_line_type",
@@ -52,6 +53,7 @@ KEYS = [
     "staging/stg_warehouse__dim_invoice",
     "staging/stg_warehouse__dim_product",
     "staging/stg_warehouse__fact_sale",
+    "staging/stg_warehouse__product_category",
     "staging/stg_warehouse__product_pair",
     "warehouse/customer_value",
     "warehouse/day_quality",
@@ -61,6 +63,7 @@ KEYS = [
     "warehouse/dim_invoice",
     "warehouse/dim_product",
     "warehouse/fact_sale",
+    "warehouse/product_category",
     "warehouse/product_pair",
 ]
 
@@ -155,6 +158,7 @@ def test_writers_share_the_pool() -> None:
 
 def test_loading_imports_nothing_heavy() -> None:
     heavy = ("pyspark", "matplotlib", "torch", "pandas", "strawberry", "dbt", "dagster_dbt", "networkx", "duckdb")
+    heavy += ("sklearn", "scipy")
     code = f"import sys, retail_platform.definitions; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -14,7 +14,7 @@ from deltalake import write_deltalake
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from retail_platform.contracts import DAY_QUALITY
+from retail_platform.contracts import DAY_QUALITY, DIM_PRODUCT, PRODUCT_CATEGORY
 from retail_platform.lakehouse import lake
 from retail_platform.lakehouse.days import Days, waiting_stretches
 from retail_platform.lakehouse.landing import register_arrivals
@@ -92,7 +92,7 @@ class Deliveries(RuleBasedStateMachine):
         self.name(STAMPS[0]).write_bytes(content)
         assert register_arrivals(self.platform).set_aside == 1
 
-    @rule(commits=st.integers(min_value=0, max_value=15))
+    @rule(commits=st.integers(min_value=0, max_value=16))
     def crash(self, commits: int) -> None:
         for days in self.waiting()[:1]:
             with crashing_after(commits):
@@ -134,6 +134,30 @@ def test_gold_is_a_function_of_the_deliveries(database: Database) -> None:
     Deliveries.warehouse_url = database.url()
     bounds = settings(deadline=None, max_examples=6, stateful_step_count=10, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Deliveries, settings=bounds)
+
+
+def test_a_product_has_the_category_of_its_description_while_that_is_sold(tmp_path: Path, database: Database) -> None:
+    platform = Settings(home=tmp_path, mappings=None, database_url=database.url())
+    invoices = {"540001": ("10002", "BLUE SPOTTY CUP"), "540002": ("10003", "XQZV"), "540003": ("POST", "POSTAGE")}
+    rows = [(no, *sold, "1", f"{DAYS[0]} 10:00:00", "1", None, "EIRE") for no, sold in invoices.items()]
+    write_csv(platform.landing / "s1__20110305T000000Z.csv", rows)
+    register_arrivals(platform)
+    assert run_lake(platform, whole(DAYS)).success
+    gold = gold_of(platform)
+    assert gold["dim_product"].select("stock_code", "category", "product_family").sort("stock_code").rows() == [
+        ("10002", "Dining", "Spotty"),
+        ("10003", "unclassified", None),
+        ("POST", None, None),
+    ]
+    assert gold["product_category"]["description"].to_list() == ["BLUE SPOTTY CUP", "XQZV"]
+    versions = [lake.Lake(platform.lake).version(table) for table in (PRODUCT_CATEGORY, DIM_PRODUCT)]
+
+    assert run_lake(platform, whole(DAYS)).success
+    assert [lake.Lake(platform.lake).version(table) for table in (PRODUCT_CATEGORY, DIM_PRODUCT)] == versions
+    write_csv(platform.landing / "s2__20110305T010000Z.csv", [(*rows[1][:3], "0", *rows[1][4:])])
+    register_arrivals(platform)
+    assert run_lake(platform, whole(DAYS)).success
+    assert gold_of(platform)["product_category"].equals(gold["product_category"].head(1))
 
 
 def test_a_lake_of_before_the_day_counts_gets_them_all(tmp_path: Path, database: Database) -> None:

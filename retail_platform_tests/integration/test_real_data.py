@@ -115,6 +115,20 @@ def test_products_equal_sql_on_the_raw_file(loaded: Settings, raw_lines: duckdb.
     assert len(numbered) > 190
 
 
+def test_97_of_100_of_product_revenue_have_a_category(loaded: Settings) -> None:
+    (found,) = ask(
+        loaded,
+        """
+        select count(*) filter (where product.category is null) as lacking,
+            sum(total_amount) filter (where product.category <> 'unclassified') / sum(total_amount) as share
+        from gold.fact_sale as fact join gold.dim_product as product using (product_key)
+        where fact.line_type = 'product'
+        """,
+    )
+    assert found["lacking"] == 0
+    assert Decimal(found["share"]) >= Decimal("0.97")
+
+
 def test_the_second_sheet_sent_again_changes_nothing(loaded: Settings, real_sheets: list[Path], gold: Gold) -> None:
     again = loaded.landing / "sent_again__20120101T000000Z.csv"
     again.write_bytes(real_sheets[1].read_bytes())

@@ -99,6 +99,18 @@ def test_replacing_a_whole_table_by_itself_makes_no_commit(lake: Lake) -> None:
     assert lake.replace(DIM_DATE, frame) == version
 
 
+def test_a_note_is_told_until_the_next_commit(lake: Lake) -> None:
+    frame = DIM_DATE.empty()
+    assert lake.note(DIM_DATE) is None
+    version = lake.replace(DIM_DATE, frame, note="one")
+    assert lake.replace(DIM_DATE, frame, note="one") == version
+    assert lake.note(DIM_DATE) == "one"
+    assert lake.replace(DIM_DATE, frame, note="two") == version + 1
+    assert lake.note(DIM_DATE) == "two"
+    lake.replace(DIM_DATE, frame)
+    assert lake.note(DIM_DATE) is None
+
+
 def test_months_are_read_from_the_log(lake: Lake) -> None:
     lake.replace_days(BRONZE_DAYS, days((JAN, "a"), (FEB, "b")), [Days(JAN, date(2011, 3, 1))])
     lake.replace_days_and_undated(BRONZE_DAYS, days((None, "x")), Days(date(2012, 1, 1), date(2012, 1, 2)))

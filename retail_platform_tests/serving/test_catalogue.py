@@ -56,6 +56,22 @@ def test_what_tells_who_a_customer_is() -> None:
     assert [column.name for column in CATALOGUE["fact_sale"].columns.values() if column.is_personal] == ["customer_key"]
 
 
+def test_a_new_mart_need_not_say_which_columns_are_personal(tmp_path: Path) -> None:
+    column = {"name": "best_customer_id", "data_type": "text", "description": "", "constraints": []}
+    day = {"name": "day", "data_type": "date", "description": "", "constraints": [{"type": "primary_key"}]}
+    mart: dict[str, object] = {
+        "resource_type": "model",
+        "schema": "marts_build",
+        "name": "new",
+        "description": "",
+        "constraints": [],
+    }
+    mart["columns"] = {each["name"]: each for each in (day, column)}
+    (tmp_path / "manifest.json").write_text(json.dumps({"nodes": {"model.new": mart}}))
+    table = read_catalogue(tmp_path / "manifest.json")["new"]
+    assert [each.name for each in table.columns.values() if each.is_personal] == ["best_customer_id"]
+
+
 def test_keys_are_not_counts() -> None:
     columns = CATALOGUE["dim_country"].columns
     assert (columns["country_key"].kind, columns["population"].kind) == (Kind.KEY, Kind.COUNT)

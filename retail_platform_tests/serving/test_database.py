@@ -123,6 +123,12 @@ def test_a_warehouse_without_tables_says_what_to_do(fresh_database: Database) ->
         asyncio.run(ask())
 
 
+def test_a_mart_that_is_not_published_yet_says_what_to_do(asked: Asked) -> None:
+    mart = Page("country_sales", (Rows("rows", (Value("c", ("country_name",)),)),), bare=True)
+    with pytest.raises(NothingLoadedError, match=r"marts.country_sales.*not published yet: run days"):
+        asked.answers(Question(mart, (1,)))
+
+
 def test_a_server_that_is_away_and_comes_back() -> None:
     # Not under pytest's tmp_path, as the session's own platform is not.
     home = Path(tempfile.mkdtemp(prefix="retail-"))

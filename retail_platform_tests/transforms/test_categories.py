@@ -4,6 +4,7 @@ Accuracy is computed a second time by scikit-learn's own cross-validation and pl
 and the machine's parameters with the code, and the folds, but nothing else.
 """
 
+import json
 import math
 from collections import Counter
 
@@ -23,6 +24,7 @@ from retail_platform.transforms.categories import (
     Evaluation,
     classify,
     evaluate,
+    figures,
     guess,
     published,
     trade_off,
@@ -112,6 +114,31 @@ def test_equal_labels_in_any_order_give_equal_guesses() -> None:
     assert_frame_equal(one.cross_validated, other.cross_validated, check_exact=True)
     texts = SET_ASIDE["description"]
     assert_frame_equal(guess(one, texts), guess(other, texts), check_exact=True)
+
+
+def test_one_by_one_or_together_is_the_same(classifier: Classifier) -> None:
+    texts = SET_ASIDE["description"].head(60)
+
+    singly = pl.concat(guess(classifier, pl.Series("description", [text])) for text in texts)
+
+    assert_frame_equal(singly, guess(classifier, texts), check_exact=True)
+
+
+def test_a_temperature_that_is_known_gives_the_same_guesses(classifier: Classifier) -> None:
+    again = train(LABELS, classifier.temperature)
+
+    assert again.cross_validated.is_empty()
+    texts = SET_ASIDE["description"]
+    assert_frame_equal(guess(again, texts), guess(classifier, texts), check_exact=True)
+
+
+def test_figures_are_those_of_both_evaluations_and_survive_json(classifier: Classifier, set_aside: Evaluation) -> None:
+    found = json.loads(json.dumps(figures(classifier, LABELS)))
+
+    assert found["set_aside"]["category_accuracy"] == set_aside.category_accuracy
+    assert found["set_aside"]["confusions"] == set_aside.confusions.head(5).to_dicts()
+    assert found["cross_validation"]["labels"] + found["set_aside"]["labels"] == len(LABELS)
+    assert "by_category" not in found["set_aside"]
 
 
 def test_labels_that_are_set_aside_teach_nothing() -> None:

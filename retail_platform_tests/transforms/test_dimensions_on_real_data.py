@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from retail_platform.contracts import CUSTOMER_MONTHS, DIM_CUSTOMER, DIM_PRODUCT, PRODUCT_MONTHS
+from retail_platform.contracts import CUSTOMER_MONTHS, DIM_CUSTOMER, DIM_PRODUCT, PRODUCT_CATEGORY, PRODUCT_MONTHS
 from retail_platform.reference import read_country_aliases
 from retail_platform.transforms.countries import alias_keys, unmapped_spellings
 from retail_platform.transforms.customers import (
@@ -215,7 +215,7 @@ def test_product_versions_are_those_of_the_rules_in_sql(
     expected = silver.sql(PRODUCT_VERSIONS, params={"open_month": OPEN_MONTH}).pl()
 
     PRODUCT_MONTHS.contract.validate(months)
-    DIM_PRODUCT.contract.validate(product_dimension(versions))
+    DIM_PRODUCT.contract.validate(product_dimension(versions, months, PRODUCT_CATEGORY.empty()))
     assert expected.height > 15_000
     assert_frame_equal(versions, expected.select(versions.columns), check_row_order=False)
 

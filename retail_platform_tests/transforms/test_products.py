@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from retail_platform.contracts import DIM_PRODUCT
+from retail_platform.contracts import DIM_PRODUCT, PRODUCT_CATEGORY
 from retail_platform.transforms.products import product_dimension, product_months, product_versions
 from retail_platform_tests.transforms.conftest import Engine
 from retail_platform_tests.transforms.frames import product_month_rows, rows_of, silver_lines
@@ -157,10 +157,42 @@ def test_versions_follow_each_other(engine: Engine) -> None:
 
 def test_the_dimension_fits_its_contract() -> None:
     months = product_month_rows(month(JANUARY, "CUP", "1.00"), month(FEBRUARY, "JUG", "1.00"))
-    dimension = product_dimension(product_versions(nw.from_native(months.lazy()), APRIL).collect().to_native())
+    versions = product_versions(nw.from_native(months.lazy()), APRIL).collect().to_native()
+    dimension = product_dimension(versions, months, PRODUCT_CATEGORY.empty())
 
     DIM_PRODUCT.contract.validate(dimension)
     assert dimension["version"].to_list() == [1, 2, 3]
+
+
+def test_a_product_is_what_its_description_says_and_nothing_else_is() -> None:
+    codes = {"1": "MUG", "2": "ODD THING", "3": None, "POST": "MUG"}
+    versions = pl.DataFrame(
+        {
+            "stock_code": list(codes),
+            "description": list(codes.values()),
+            "recommended_price": pl.Series([1, 1, 1, None], dtype=pl.Decimal(18, 4)),
+            "valid_from": JANUARY,
+            "valid_to": pl.Series([None] * 4, dtype=pl.Date),
+            "is_current": True,
+            "version": 1,
+        }
+    )
+    months = product_month_rows(
+        *({"sale_month": JANUARY, "stock_code": code} for code in "123"),
+        {"sale_month": FEBRUARY, "stock_code": "1"},
+        {"sale_month": JANUARY, "stock_code": "POST", "line_type": "postage"},
+    )
+    row = ("MUG", "Dining", "Mugs", 0.9, False, "Maker", "Retrospot")
+    categories = pl.DataFrame([row], schema=PRODUCT_CATEGORY.schema, orient="row")
+
+    dimension = product_dimension(versions, months, categories)
+
+    assert dimension.select("stock_code", "category", "subcategory", "brand", "product_family").rows() == [
+        ("1", "Dining", "Mugs", "Maker", "Retrospot"),
+        ("2", "unclassified", "unclassified", None, None),
+        ("3", "unclassified", "unclassified", None, None),
+        ("POST", None, None, None, None),
+    ]
 
 
 MONTHS = [date(2010 + n // 12, n % 12 + 1, 1) for n in range(6)]

@@ -4,6 +4,7 @@ from datetime import date
 from decimal import Decimal
 
 import polars as pl
+import pytest
 
 from retail_platform.contracts import BRONZE_DAYS
 from retail_platform.lakehouse.days import Days
@@ -109,3 +110,26 @@ def test_versions_that_overlap_leave_a_hole_or_end() -> None:
 def test_totals_to_the_last_decimal() -> None:
     assert quality.totals_match({"a": Decimal("1.0000"), "b": Decimal("1.0000")}).passed
     assert not quality.totals_match({"a": Decimal("1.0000"), "b": Decimal("1.0001")}).passed
+
+
+def test_a_classifier_that_got_worse() -> None:
+    good = {"labels": 400, "category_accuracy": 0.84, "precision": 0.94, "confusions": []}
+    assert quality.set_aside_accuracy_holds(good, True).passed
+    assert not quality.set_aside_accuracy_holds(good | {"category_accuracy": 0.83}, True).passed
+    assert not quality.set_aside_accuracy_holds(good | {"precision": 0.93}, True).passed
+    assert not quality.set_aside_accuracy_holds(good | {"precision": float("nan")}, True).passed
+    assert "when the classifier was last trained" in quality.set_aside_accuracy_holds(good, False).description
+
+
+@pytest.mark.parametrize(("unclassified", "passes"), [(5, True), (6, False), (-200, True)])
+def test_revenue_without_a_category(unclassified: int, passes: bool) -> None:
+    amounts = pl.Series([100 - unclassified, unclassified], dtype=pl.Decimal(18, 4))
+    columns = {"description": ["MUG", "ODD"], "category": ["Dining", "unclassified"], "line_amount": amounts}
+    found = quality.revenue_is_classified(pl.DataFrame(columns))
+    assert found.passed is passes
+    assert found.evidence["unclassified"]["description"].to_list() == ["ODD"]
+
+
+def test_no_revenue_needs_no_category() -> None:
+    nothing = pl.DataFrame(schema={"description": pl.String, "category": pl.String, "line_amount": pl.Decimal(18, 4)})
+    assert quality.revenue_is_classified(nothing).passed

@@ -20,6 +20,7 @@ from retail_platform.contracts import (
     DIM_INVOICE,
     DIM_PRODUCT,
     FACT_SALE,
+    PRODUCT_CATEGORY,
     PRODUCT_PAIR,
     Table,
 )
@@ -69,6 +70,7 @@ def gold_frames(
         "dim_product": _products(products, first_day),
         "dim_customer": _customers(customers, first_day),
     }
+    dimensions["product_category"] = _categories(dimensions["dim_product"])
     customer = pl.when(pl.col("invoice") % 5 == 0).then(0).otherwise(pl.col("invoice") * 7919 % customers + 1)
     facts = lines.with_columns(
         product_key=_pick(dimensions["dim_product"]["product_key"], pl.col("line") * 104729 % products),
@@ -159,6 +161,12 @@ def _products(count: int, first_day: date) -> pl.DataFrame:
         version=1,
     )
     return shaped(DIM_PRODUCT, surrogate_keys(frame, ["stock_code", "valid_from"], "product_key"))
+
+
+def _categories(products: pl.DataFrame) -> pl.DataFrame:
+    told = {"category": pl.lit("unclassified"), "subcategory": pl.lit("unclassified")}
+    unique = products.select(pl.col("description").unique().sort())
+    return shaped(PRODUCT_CATEGORY, unique.with_columns(**told, category_confidence=1 / 3, is_labelled=False))
 
 
 def _customers(count: int, first_day: date) -> pl.DataFrame:

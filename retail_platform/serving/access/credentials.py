@@ -120,8 +120,8 @@ class Access:
 
     async def log_out(self, token: str) -> None:
         """End the session of a refresh token that is good; none of its tokens holds any longer."""
-        await self.store.close(token)
-        self._known.clear()
+        if await self.store.close(token):
+            self._known.clear()
 
     async def _checked(self, scheme: bytes, value: bytes, address: str) -> Found:
         await self.limits.check(FAILED, address)

@@ -1,6 +1,7 @@
 """Bearer tokens of an outside issuer (OpenID Connect): checked against the keys it publishes."""
 
 import asyncio
+import http.client
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 TIMEOUT_SECONDS = 5
 LEEWAY_SECONDS = 30
 """How far the issuer's clock may be from ours."""
+
+UNREACHABLE = (jwt.PyJWKClientConnectionError, httpx.HTTPError, OSError, http.client.HTTPException)
+"""What asking for its documents may end with."""
 
 
 class Issuer:
@@ -43,13 +47,19 @@ class Issuer:
         """
         try:
             claims = await asyncio.to_thread(self._verified, token)
-        except (jwt.PyJWKClientConnectionError, httpx.HTTPError) as error:
+        except UNREACHABLE as error:
             raise ProblemError(503, f"The keys of {self._issuer} cannot be had now. Ask again later.") from error
         return Principal(f"oidc:{claims['sub']}", self._role(claims), "oidc"), float(claims["exp"])
 
     def _verified(self, token: str) -> dict[str, Any]:
         if self._keys is None:
             self._keys = PyJWKClient(self._jwks_url or self._discovered(), timeout=TIMEOUT_SECONDS)
+        try:
+            self._keys.get_signing_keys()
+        except jwt.PyJWKClientConnectionError:
+            raise
+        except (jwt.PyJWKClientError, jwt.PyJWKSetError, ValueError) as error:
+            raise ProblemError(503, f"What {self._issuer} publishes as its keys is no JSON Web Key Set.") from error
         try:
             key = self._keys.get_signing_key_from_jwt(token)
         except jwt.PyJWKClientConnectionError:
@@ -68,7 +78,12 @@ class Issuer:
 
     def _discovered(self) -> str:
         address = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        return str(httpx.get(address, timeout=TIMEOUT_SECONDS).raise_for_status().json()["jwks_uri"])
+        answer = httpx.get(address, timeout=TIMEOUT_SECONDS).raise_for_status()
+        try:
+            return str(answer.json()["jwks_uri"])
+        except (ValueError, KeyError, TypeError) as error:
+            detail = "is not JSON with `jwks_uri`, as OpenID Connect has it. Check RETAIL_OIDC_ISSUER, or set"
+            raise ProblemError(503, f"{address} {detail} RETAIL_OIDC_JWKS_URL.") from error
 
     def _role(self, claims: Mapping[str, Any]) -> Role:
         """The highest role that the claim names."""

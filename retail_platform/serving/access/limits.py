@@ -41,7 +41,7 @@ class Limits:
     """Counts requests where the settings say: in this process, or in Redis for all of them."""
 
     def __init__(self, settings: Settings) -> None:
-        self._items = {name: parse(text) for name, text in _by_role(settings).items()}
+        self._items = {name: _parsed(name, text) for name, text in _by_role(settings).items()}
         self._storage = _storage(settings.rate_limit_storage)
 
     async def hit(self, name: str, who: str) -> None:
@@ -73,6 +73,14 @@ def _by_role(settings: Settings) -> dict[str, str]:
     if unknown := settings.rate_limits.keys() - limited:
         raise ValueError(f"RETAIL_RATE_LIMITS has {sorted(unknown)}; it may have {', '.join(sorted(limited))}.")
     return DEFAULTS | settings.rate_limits
+
+
+def _parsed(name: str, text: str) -> RateLimitItem:
+    try:
+        return parse(text)
+    except ValueError as error:
+        expected = 'a number of requests and a time, such as "60/minute" or "10/5 minutes"'
+        raise ValueError(f"RETAIL_RATE_LIMITS has {text!r} for {name}; it takes {expected}.") from error
 
 
 class _Memory:

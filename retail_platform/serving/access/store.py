@@ -19,6 +19,9 @@ from retail_platform.warehouse.connection import Database
 SESSION_LIFE = timedelta(days=14)
 """From the last refresh on."""
 
+HALF = 32
+"""Bytes of each half of a refresh token's secret, and of each half's hash."""
+
 CONNECTIONS = 4
 SECONDS = 5.0
 """For a connection, and for a statement: each reads one row."""
@@ -92,7 +95,7 @@ class Store:
         Returns:
             Its id and its first refresh token.
         """
-        session_id, secret = uuid4(), secrets.token_bytes(32)
+        session_id, secret = uuid4(), _Secret(secrets.token_bytes(HALF), secrets.token_bytes(HALF))
         await self._row(
             """
             with expired as (delete from access.sessions where user_name = $2 and expires_at <= now())
@@ -101,10 +104,10 @@ class Store:
             """,
             session_id,
             name,
-            _hash(secret),
+            secret.hash,
             SESSION_LIFE,
         )
-        return session_id, _refresh_token(session_id, secret)
+        return session_id, secret.token(session_id)
 
     async def refresh(self, token: str) -> tuple[UUID, str, Role, str] | None:
         """Change a refresh token for the next one.
@@ -117,7 +120,7 @@ class Store:
         if (parts := _refresh_parts(token)) is None:
             return None
         session_id, secret = parts
-        following = secrets.token_bytes(32)
+        following = _Secret(secret.session, secrets.token_bytes(HALF))
         found = await self._row(
             """
             update access.sessions set refresh_hash = $3, expires_at = now() + $4::interval
@@ -126,19 +129,26 @@ class Store:
             returning name, role
             """,
             session_id,
-            _hash(secret),
-            _hash(following),
+            secret.hash,
+            following.hash,
             SESSION_LIFE,
         )
         if found is None:
-            await self._row("delete from access.sessions where session_id = $1", session_id)
+            await self.close(token)
             return None
-        return session_id, found[0], Role.read(found[1]), _refresh_token(session_id, following)
+        return session_id, found[0], Role.read(found[1]), following.token(session_id)
 
-    async def close(self, token: str) -> None:
-        """End the session of a refresh token, used before or not, and with it all of its tokens."""
-        if (parts := _refresh_parts(token)) is not None:
-            await self._row("delete from access.sessions where session_id = $1", parts[0])
+    async def close(self, token: str) -> bool:
+        """End the session of a refresh token, used before or not, and with it all of its tokens.
+
+        Returns:
+            Whether there was one.
+        """
+        if (parts := _refresh_parts(token)) is None:
+            return False
+        session_id, secret = parts
+        end = "delete from access.sessions where session_id = $1 and substr(refresh_hash, 1, $2) = $3 returning true"
+        return await self._row(end, session_id, HALF, secret.hash[:HALF]) is not None
 
     async def _row(self, statement: str, *values: Any) -> Any:
         try:
@@ -170,20 +180,32 @@ async def open_store(database: Database) -> AsyncIterator[Store]:
         yield Store(pool)
 
 
-def _hash(secret: bytes) -> bytes:
-    """Of 256 random bits: nothing slower is needed, as nobody can guess them."""
-    return hashlib.sha256(secret).digest()
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    """What a refresh token proves: the half that all of a session's have, and the half that holds once.
+
+    A session's id is no secret (its access tokens name it), so that the first half is what may end it. Only hashes are
+    kept, and compared: how long that takes tells nothing of a secret. Each is of 256 random bits: nothing slower is
+    needed, as nobody can guess them.
+    """
+
+    session: bytes
+    once: bytes
+
+    @property
+    def hash(self) -> bytes:
+        return hashlib.sha256(self.session).digest() + hashlib.sha256(self.once).digest()
+
+    def token(self, session_id: UUID) -> str:
+        return f"rt_{session_id.hex}_{(self.session + self.once).hex()}"
 
 
-def _refresh_token(session_id: UUID, secret: bytes) -> str:
-    return f"rt_{session_id.hex}_{secret.hex()}"
-
-
-def _refresh_parts(token: str) -> tuple[UUID, bytes] | None:
+def _refresh_parts(token: str) -> tuple[UUID, _Secret] | None:
     match token.split("_"):
         case ["rt", session_id, secret]:
             try:
-                return UUID(session_id), bytes.fromhex(secret)
+                halves = bytes.fromhex(secret)
+                return UUID(session_id), _Secret(halves[:HALF], halves[HALF:])
             except ValueError:
                 return None
     return None

@@ -42,7 +42,7 @@ create table if not exists access.sessions (
     expires_at timestamptz not null
 );
 comment on table access.sessions is
-    'One row per login: all its access tokens die with it. refresh_hash is of the one refresh token not yet used.';
+    'One row per login: all its access tokens die with it. refresh_hash is of its secret and of the one not yet used.';
 create index if not exists sessions_user on access.sessions (user_name);
 """
 

@@ -38,6 +38,7 @@ from retail_platform.serving.graphql.schema import (
     Direction,
     HistoryField,
     OneField,
+    camel_case,
     meaning,
     written_names,
 )
@@ -47,6 +48,7 @@ from retail_platform.serving.query.filters import check_table, read_filter, read
 from retail_platform.serving.query.measures import read_measure
 from retail_platform.serving.query.shapes import (
     EVERYTHING,
+    LONGEST_NAME,
     Aggregate,
     Aggregation,
     All,
@@ -77,9 +79,6 @@ from retail_platform.serving.query.shapes import (
     Value,
     Values,
 )
-
-LONGEST_NAME = 63
-"""Bytes of a name in PostgreSQL, which response keys are."""
 
 PAGE_FACTS = {
     "hasNextPage": PageFact.HAS_NEXT,
@@ -338,16 +337,15 @@ class Planner:
         if "first" in arguments and "last" in arguments:
             raise QuestionError("last", "is given beside `first`; a page is counted from one end")
         from_end = "last" in arguments
-        return self._size(arguments, "last" if from_end else "first", most.DEFAULT_ROWS, self.limits.rows), from_end
+        name, beyond = "last" if from_end else "first", "Go on with `after: pageInfo.endCursor`, or aggregate"
+        return self._size(arguments, name, most.DEFAULT_ROWS, self.limits.rows, beyond), from_end
 
-    def _size(self, arguments: Mapping[str, Any], name: str, default: int, limit: int) -> int:
+    def _size(self, arguments: Mapping[str, Any], name: str, default: int, limit: int, beyond: str) -> int:
         size = arguments.get(name, min(default, limit))
         if not isinstance(size, int) or size < 0:
             raise QuestionError(name, f"is {size}; it may be 0 to {limit}")
         if size > limit:
-            raise QuestionError(
-                name, f"is {size}; it may be 0 to {limit}. Go on with `after: pageInfo.endCursor`, or aggregate"
-            )
+            raise QuestionError(name, f"is {size}; it may be 0 to {limit}. {beyond}")
         return size
 
     def _cursor(
@@ -367,6 +365,7 @@ class Planner:
             "where",
             sees_customers=self.sees_customers,
             names=self.names.__getitem__,
+            is_null="isNull",
         )
 
     def _sort(self, table: ServedTable, arguments: Mapping[str, Any]) -> list[Sort]:
@@ -389,8 +388,8 @@ class Planner:
     ) -> tuple[Aggregation, Values]:
         filter_, values = self._where(table, arguments)
         having, having_values = self._having(table, arguments)
-        limit = self._size(arguments, "first", most.DEFAULT_ROWS, self.limits.rows)
-        offset = self._size(arguments, "offset", 0, 2**31 - 1)
+        limit = self._size(arguments, "first", most.DEFAULT_ROWS, self.limits.rows, "Go on with `offset`")
+        offset = self._size(arguments, "offset", 0, 2**31 - 1, "Narrow the rows by `where`")
         with self._times(limit):
             grouping = _Grouping()
             outputs = self._group_outputs(table, definition, nodes, grouping)
@@ -456,6 +455,7 @@ class Planner:
             "having",
             sees_customers=self.sees_customers,
             names=self.names.__getitem__,
+            is_null="isNull",
         )
 
     def _group_sorts(self, table: ServedTable, arguments: Mapping[str, Any], group: list[Path]) -> Iterator[Sort]:
@@ -511,7 +511,8 @@ class Planner:
                 case Sorts():
                     asked.sort.append(Sort((value.value,), descending=True))
                 case Limits():
-                    asked.limit = self._size(arguments, argument.name, most.MOST_ROWS, most.MOST_ROWS)
+                    beyond = f"More of them, page by page, are in `{camel_case(table.name)}Connection`"
+                    asked.limit = self._size(arguments, argument.name, most.MOST_ROWS, most.MOST_ROWS, beyond)
         return asked
 
     def _history(

@@ -165,8 +165,12 @@ _RESPONSE_SCHEMA: dict[str, Any] = {
     },
 }
 _CONTENT: dict[str, Any] = {media: {"schema": _RESPONSE_SCHEMA} for media in (MEDIA_TYPE, LEGACY_MEDIA_TYPE)}
+_ANSWER = {"data": {"salesAnalytics": [{"period": "2011-11-01", "totalRevenue": "14930.1300", "uniqueCustomers": 31}]}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The answer, or to clients of application/json also errors.", "content": _CONTENT},
+    200: {
+        "description": "The answer, or to clients of application/json also errors.",
+        "content": {media: {**content, "example": _ANSWER} for media, content in _CONTENT.items()},
+    },
     400: {"description": "The request or the operation is wrong, or asks too much.", "content": _CONTENT},
     403: {"description": "The role may not ask this.", "content": _CONTENT},
     415: {"description": "The body is not application/json.", "content": _CONTENT},

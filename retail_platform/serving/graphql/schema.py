@@ -314,7 +314,9 @@ class _Builder:
 
     def _measured(self, table: ServedTable, column: str, function: Function) -> object:
         kind = measure_kind(self.catalogue, table, Measure(function, (column,)))
-        return _optional(TYPES[kind], function is not Function.COUNT_DISTINCT)
+        # Those who may not see customers are not told how few there are.
+        nullable = function is not Function.COUNT_DISTINCT or table.columns[column].is_personal
+        return _optional(TYPES[kind], nullable)
 
     def _along(self, table: ServedTable, suffix: str) -> list[StrawberryField]:
         """Fields along the relations to one, to the same kind of type of the other table."""

@@ -62,9 +62,14 @@ def read_cursor(
         raise QuestionError(
             argument, f"is a cursor of another table or order; take it from a page of {table.name} in this order"
         )
-    columns = [column_of(catalogue, table, each.operand) for each in sort if not isinstance(each.operand, Measure)]
+    paths = [each.operand for each in sort if not isinstance(each.operand, Measure)]
+    columns = [column_of(catalogue, table, path) for path in paths]
     if len(place) != len(columns) + 1:
         raise QuestionError(argument, _NO_CURSOR)
+    for value, path, column in zip(place[1:], paths, columns, strict=True):
+        # Along a relation there may be no row.
+        if value is None and len(path) == 1 and not column.nullable:
+            raise QuestionError(argument, _NO_CURSOR)
     values = [
         read_value(column, value, argument)
         for column, value in zip(columns, place[1:], strict=True)

@@ -4,9 +4,10 @@ Lives here: names, operators and values as JSON or text has them, and what is wr
 face spells its arguments (each face hands over plain mappings), and SQL.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
@@ -28,16 +29,25 @@ from retail_platform.serving.query.shapes import (
     Operator,
     Path,
     Some,
+    Sort,
+    Value,
     Values,
 )
 
 LONGEST_LIST = 1000
 """Most values of one `in`."""
+LONGEST_SHOWN = 100
+"""Characters of what was written that an error repeats."""
 DEEPEST = 10
 """Most levels of a filter inside another."""
 
 Names = Callable[[str], str]
 """From a name as a face spells it to the catalogue's."""
+
+
+NO_NAMES: Mapping[str, Path] = {}
+
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def as_written(name: str) -> str:
@@ -63,6 +73,7 @@ def read_path(
     *,
     sees_customers: bool,
     shown: bool = False,
+    others: Mapping[str, Path] = NO_NAMES,
 ) -> Path:
     """The path to a column.
 
@@ -73,19 +84,63 @@ def read_path(
         argument: where it was written.
         sees_customers: whether the person may see who a customer is.
         shown: whether the column is only shown or counted, so that a mask hides what is personal.
+        others: further names of columns, with the paths they stand for.
 
     Raises:
         QuestionError: a name on the way is not of its table.
         NotAllowedError: the path asks who a customer is, and the person may not know.
     """
-    *relations, last = written.split(".") if isinstance(written, str) else written
+    if isinstance(written, str):
+        if shown and written in others:
+            return others[written]
+        written = others.get(written) or written.split(".")
+    *relations, last = written
     for name in relations:
         table = catalogue[_relation(table, name, argument, to_one=True).target]
         check_table(table, sees_customers, argument)
-    column = _column(table, last, argument)
+    column = _column(table, last, argument, NO_NAMES if relations else others)
     if not shown:
         _check_column(column, sees_customers, argument)
     return (*relations, last)
+
+
+def read_outputs(
+    catalogue: Catalogue,
+    table: ServedTable,
+    written: Iterable[str],
+    argument: str,
+    *,
+    sees_customers: bool,
+    others: Mapping[str, Path] = NO_NAMES,
+) -> tuple[Value, ...]:
+    """Columns to answer, each once, under the name it was written with; arguments and errors as of `read_path`."""
+    see = sees_customers
+    return tuple(
+        Value(name, read_path(catalogue, table, name, argument, sees_customers=see, shown=True, others=others))
+        for name in dict.fromkeys(written)
+    )
+
+
+def read_direction(written: str) -> tuple[str, bool]:
+    """What to sort by, and whether the largest comes first: `net_revenue:desc`."""
+    name, colon, direction = written.rpartition(":")
+    return (name, direction == "desc") if colon and direction in ("asc", "desc") else (written, False)
+
+
+def read_sort(
+    catalogue: Catalogue,
+    table: ServedTable,
+    written: str,
+    argument: str,
+    *,
+    sees_customers: bool,
+    others: Mapping[str, Path] = NO_NAMES,
+) -> Sort:
+    """A column to sort rows by, as `net_revenue:desc`; arguments and errors as of `read_path`."""
+    name, descending = read_direction(written)
+    if ":" in name:
+        raise QuestionError(argument, f"is {as_json(written)}; expected a column, or a column with :desc or :asc")
+    return Sort(read_path(catalogue, table, name, argument, sees_customers=sees_customers, others=others), descending)
 
 
 def read_filter(
@@ -96,6 +151,7 @@ def read_filter(
     *,
     sees_customers: bool,
     names: Names = as_written,
+    is_null: str = Operator.IS_NULL.value,
 ) -> tuple[Filter, Values]:
     """A filter, and the values that it compares with.
 
@@ -110,12 +166,13 @@ def read_filter(
         argument: where it was written; errors say the place inside.
         sees_customers: whether the person may see who a customer is.
         names: from a name as it is written to the catalogue's.
+        is_null: how that operator is written, for errors.
 
     Raises:
         QuestionError: a name, an operator or a value is wrong.
         NotAllowedError: the filter asks who a customer is, and the person may not know.
     """
-    reader = _Reader(catalogue, sees_customers, names)
+    reader = _Reader(catalogue, sees_customers, names, is_null)
     return reader.rows(table, (), written, argument, depth=1), tuple(reader.values)
 
 
@@ -127,6 +184,8 @@ def read_having(
     *,
     sees_customers: bool,
     names: Names = as_written,
+    is_null: str = Operator.IS_NULL.value,
+    others: Mapping[str, Path] = NO_NAMES,
 ) -> tuple[Filter, Values]:
     """A filter of groups: `{"count": {"gte": 5}, "sum": {"net_revenue": {"gt": 1}}, "or": [...], "not": {...}}`.
 
@@ -137,12 +196,14 @@ def read_having(
         argument: where it was written.
         sees_customers: whether the person may see who a customer is.
         names: from a name as it is written to the catalogue's.
+        is_null: how that operator is written, for errors.
+        others: further names of columns, with the paths they stand for.
 
     Raises:
         QuestionError: a name, an operator or a value is wrong.
         NotAllowedError: a measure would show who a customer is, and the person may not know.
     """
-    reader = _Reader(catalogue, sees_customers, names)
+    reader = _Reader(catalogue, sees_customers, names, is_null, others)
     return reader.groups(table, written, argument, depth=1), tuple(reader.values)
 
 
@@ -153,6 +214,8 @@ class _Reader:
     catalogue: Catalogue
     sees_customers: bool
     names: Names
+    is_null: str
+    others: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.values: list[Any] = []
@@ -191,7 +254,8 @@ class _Reader:
         parts = []
         for name, inner in _mapping(written, argument, "columns").items():
             place = f"{argument}.{name}"
-            path = (*way, *map(self.names, name.split(".")))
+            path = () if way else self.others.get(name, ())
+            path = path or (*way, *map(self.names, name.split(".")))
             if self.is_relation(table, path):
                 parts.append(self.measures(table, function, path, inner, place))
             else:
@@ -207,7 +271,8 @@ class _Reader:
 
     def measured(self, table: ServedTable, function: Function, path: Path, written: Any, argument: str) -> Filter:
         if path:
-            read_path(self.catalogue, table, path, argument, sees_customers=self.sees_customers, shown=True)
+            see = self.sees_customers
+            read_path(self.catalogue, table, path, argument, sees_customers=see, shown=True, others=self.others)
         measure = read_measure(self.catalogue, table, function, path, argument, sees_customers=self.sees_customers)
         name = "_of_".join([function.value, *path[-1:]])
         column = Column(name, measure_kind(self.catalogue, table, measure), "", True, "", is_personal=False)
@@ -244,9 +309,12 @@ class _Reader:
             operator = _operator(column, self.names(name), place)
             if operator is Operator.IS_NULL:
                 if not isinstance(value, bool):
-                    raise QuestionError(place, f"is {value!r}; expected true or false")
+                    raise QuestionError(place, f"is {as_json(value)}; expected true or false")
                 parts.append(Condition(operand, operator if value else Operator.IS_NOT_NULL))
                 continue
+            if value is None:
+                hint = f"{self.is_null} asks for unknown values"
+                raise QuestionError(place, f"is null, which nothing compares with; {hint}")
             self.values.append(_operand(column, operator, value, place))
             parts.append(Condition(operand, operator))
         return _all(parts)
@@ -277,7 +345,7 @@ def _operator(column: Column, name: str, argument: str) -> Operator:
 def _operand(column: Column, operator: Operator, value: Any, argument: str) -> Any:
     if operator is Operator.IN:
         if not isinstance(value, list | tuple):
-            raise QuestionError(argument, f"is {value!r}; expected a list of values")
+            raise QuestionError(argument, f"is {as_json(value)}; expected a list of values")
         if len(value) > LONGEST_LIST:
             raise QuestionError(argument, f"has {len(value)} values; at most {LONGEST_LIST} may be given")
         return tuple(read_value(column, one, f"{argument}[{n}]") for n, one in enumerate(value))
@@ -307,11 +375,19 @@ def read_value(column: Column, written: Any, argument: str) -> Any:
     try:
         return read(written)
     except (ValueError, TypeError, OverflowError, InvalidOperation):
-        hint = "; is_null asks for unknown values" if written is None else ""
-        found = repr(written) if len(repr(written)) <= 100 else f"{repr(written)[:100]}…"
         raise QuestionError(
-            argument, f"is {found}; {column.name} is {column.kind.value}, expected {expected}{hint}"
+            argument, f"is {as_json(written)}; {column.name} is {column.kind.value}, expected {expected}"
         ) from None
+
+
+def as_json(written: Any) -> str:
+    """What somebody wrote, for an error: as JSON, and not all of it when it is long."""
+    if isinstance(written, Mapping):
+        return "an object"
+    if isinstance(written, list | tuple):
+        return "a list"
+    found = repr(written) if isinstance(written, str) else json.dumps(written, default=str)
+    return found if len(found) <= LONGEST_SHOWN else f"{found[:LONGEST_SHOWN]}…"
 
 
 def _text(written: Any) -> str:
@@ -334,6 +410,8 @@ def _integer(written: Any) -> int:
 def _decimal(written: Any) -> Decimal:
     if isinstance(written, bool) or not isinstance(written, int | float | str | Decimal):
         raise ValueError
+    if isinstance(written, str) and not NUMBER.fullmatch(written):
+        raise ValueError
     value = Decimal(str(written) if isinstance(written, float) else written)
     # PostgreSQL writes a huge exponent out in full.
     if not value.is_finite() or len(value.as_tuple().digits) > 40 or abs(value.adjusted()) > 40:
@@ -343,6 +421,8 @@ def _decimal(written: Any) -> Decimal:
 
 def _float(written: Any) -> float:
     if isinstance(written, bool) or not isinstance(written, int | float | str | Decimal):
+        raise ValueError
+    if isinstance(written, str) and not NUMBER.fullmatch(written):
         raise ValueError
     value = float(written)
     if not isfinite(value):
@@ -396,13 +476,16 @@ _READERS: dict[Kind, tuple[Callable[[Any], Any], str]] = {
 
 def _mapping(written: Any, argument: str, what: str) -> Mapping[str, Any]:
     if not isinstance(written, Mapping):
-        raise QuestionError(argument, f"is {written!r}; expected an object of {what}")
+        raise QuestionError(argument, f"is {as_json(written)}; expected an object of {what}")
+    for name in written:
+        if not name.isprintable() or len(name) > LONGEST_SHOWN:
+            raise QuestionError(argument, f"has the name {as_json(name)}; expected one of {what}")
     return written
 
 
 def _members(written: Any, argument: str) -> Sequence[Any]:
     if not isinstance(written, list | tuple):
-        raise QuestionError(argument, f"is {written!r}; expected a list of objects")
+        raise QuestionError(argument, f"is {as_json(written)}; expected a list of objects")
     return written
 
 
@@ -413,9 +496,10 @@ def _function(name: str, argument: str) -> Function:
     return functions[name]
 
 
-def _column(table: ServedTable, name: str, argument: str) -> Column:
+def _column(table: ServedTable, name: str, argument: str, others: Iterable[str] = ()) -> Column:
     if name not in table.columns:
-        raise QuestionError(argument, _unknown(table, name, [*table.columns, *table.relations], "column"))
+        known = [*table.columns, *table.relations]
+        raise QuestionError(argument, _unknown(table, name, known, "column", others))
     return table.columns[name]
 
 
@@ -433,9 +517,9 @@ def _check_column(column: Column, sees_customers: bool, argument: str) -> None:
         )
 
 
-def _unknown(table: ServedTable, name: str, known: Iterable[str], what: str) -> str:
-    close = get_close_matches(name, list(known), n=3)
-    return f"{table.name} has no {what} {name!r}; it may be {_listed(close or known)}"
+def _unknown(table: ServedTable, name: str, known: Iterable[str], what: str, others: Iterable[str] = ()) -> str:
+    close = get_close_matches(name[:LONGEST_SHOWN], [*others, *known], n=3)
+    return f"{table.name} has no {what} {as_json(name)}; it may be {_listed(dict.fromkeys(close) or others or known)}"
 
 
 def _listed(names: Iterable[str]) -> str:

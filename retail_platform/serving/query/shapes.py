@@ -102,7 +102,10 @@ class Sort:
     descending: bool = False
 
 
-# What is put into the answer. `name` is the key in the JSON object, at most 63 bytes.
+LONGEST_NAME = 63
+"""Of a name in an answer, in bytes: PostgreSQL cuts longer labels."""
+
+# What is put into the answer. `name` is the key in the JSON object, at most LONGEST_NAME bytes.
 
 
 @dataclass(frozen=True)

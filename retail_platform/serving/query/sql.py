@@ -27,6 +27,7 @@ from retail_platform.serving.query.cursors import signature
 from retail_platform.serving.query.errors import NotAllowedError, QuestionError
 from retail_platform.serving.query.measures import column_of, measure_kind
 from retail_platform.serving.query.shapes import (
+    LONGEST_NAME,
     Aggregate,
     Aggregation,
     All,
@@ -66,8 +67,8 @@ MASK = "masked"
 AVERAGE_PLACES = 4
 """Decimal places of averages of exact numbers, as all amounts have."""
 
-LONGEST_NAME = 63
-"""In bytes: PostgreSQL cuts longer labels."""
+FEWEST_CUSTOMERS = 5
+"""Of a group of fewer, those who may not see customers are not told how many: it would say which lines are of one."""
 
 Expression = ColumnElement[Any]
 Operand = Path | Measure
@@ -114,11 +115,6 @@ class Statement:
     reads_gold: bool
     totals: tuple[tuple[int, int], ...]
     given: "Statement | None"
-
-
-def compile_question(catalogue: Catalogue, query: Query, encoding: Encoding) -> str:
-    """The SQL of one query, for reading it."""
-    return compile_statement(catalogue, (query,), encoding).sql
 
 
 @lru_cache(maxsize=2048)
@@ -567,7 +563,13 @@ class _Compiler:
         if measure.function is Function.COUNT:
             return sa.func.count()
         if measure.function is Function.COUNT_DISTINCT:
-            return sa.func.count(self.reached(scope, measure.path, is_counted=True).distinct())
+            number = sa.func.count(self.reached(scope, measure.path, is_counted=True).distinct())
+            if not self.hides_few(scope, measure):
+                return number
+            customers = sa.func.count(
+                self.reached(scope, self.customer(scope, measure.path), is_counted=True).distinct()
+            )
+            return sa.case((customers >= sa.literal_column(str(FEWEST_CUSTOMERS)), number))
         column = self.reached(scope, measure.path)
         self.refuse_personal(scope, measure.path)
         value: Expression = getattr(sa.func, measure.function.value)(column)
@@ -582,8 +584,24 @@ class _Compiler:
 
     def nullable(self, scope: _Scope, operand: Operand) -> bool:
         if isinstance(operand, Measure):
-            return operand.function not in (Function.COUNT, Function.COUNT_DISTINCT)
+            counts = operand.function in (Function.COUNT, Function.COUNT_DISTINCT)
+            return not counts or self.hides_few(scope, operand)
         return len(operand) > 1 or column_of(self.catalogue, scope.table, operand).nullable
+
+    def hides_few(self, scope: _Scope, measure: Measure) -> bool:
+        """Whether a count distinct is of customers, for somebody who may not see them."""
+        if not self.encoding.masks_customers or measure.function is not Function.COUNT_DISTINCT:
+            return False
+        return column_of(self.catalogue, scope.table, measure.path).is_personal
+
+    def customer(self, scope: _Scope, path: Path) -> Path:
+        """The number of the customer that a personal column is of: a customer has a key for each of its versions."""
+        table = self.reach(scope, path[:-1], is_counted=True)[0]
+        links = [one for one in table.relations.values() if not one.is_many and one.column == path[-1]]
+        for link in links:
+            if "customer_id" in self.catalogue[link.target].columns:
+                return (*path[:-1], link.name, "customer_id")
+        return path
 
     def refuse_personal(self, scope: _Scope, path: Path) -> None:
         if self.encoding.masks_customers and column_of(self.catalogue, scope.table, path).is_personal:

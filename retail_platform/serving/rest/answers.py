@@ -112,7 +112,10 @@ async def answer(request: Request, plan: Plan, kept: "Kept", asked: str | None =
 
 
 class Kept:
-    """Answers that are good as long as the warehouse's version stays; the oldest go first."""
+    """The answers to `kept` of a route's plans, by who may see them; those kept first go first.
+
+    One is given out as long as the answers to `asked` are of the warehouse's version that it is of, and kept anew then.
+    """
 
     def __init__(self) -> None:
         self._answers: OrderedDict[tuple[str, bool], Answers] = OrderedDict()

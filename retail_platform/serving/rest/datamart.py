@@ -21,7 +21,7 @@ from retail_platform.serving.rest.answers import NOT_MODIFIED, MakePlan, Plan, p
 from retail_platform.serving.rest.grammar import Filters, Reader
 from retail_platform.serving.rest.models import DECIMALS, list_model, row_model
 from retail_platform.serving.rest.pages import Listing, check_size, numbered_page
-from retail_platform.serving.rest.parameters import Day, Parameters, openapi_parameters, read_parameters
+from retail_platform.serving.rest.parameters import Day, Parameters, Whole, openapi_parameters, read_parameters
 
 BASE = "/api/v1/datamart"
 
@@ -44,13 +44,13 @@ METRICS: Mapping[Metric, str] = {
 class ReportParameters(Parameters):
     """Parameters of every report."""
 
-    page: int = Field(1, ge=1, le=10**9, description="Number of the page, from 1.")
+    page: Whole = Field(1, ge=1, le=10**9, description="Number of the page, from 1.")
 
 
 class RowParameters(ReportParameters):
     """Of a report without an order to choose."""
 
-    size: int | None = Field(None, ge=1, description="Rows of a page; as many as a page may have.")
+    size: Whole | None = Field(None, ge=1, description="Rows of a page; as many as a page may have.")
 
 
 class PeriodParameters(RowParameters):
@@ -69,7 +69,7 @@ class ProductParameters(ReportParameters):
     """Of products."""
 
     metric: Metric = Field("revenue", description="What is best; the largest comes first.")
-    top_n: int = Field(20, ge=1, description="How many products; `page=2` are those behind them.")
+    top_n: Whole = Field(20, ge=1, description="How many products; `page=2` are those behind them.")
     abc_class: Literal["A", "B", "C"] | None = Field(
         None, description="Only products of this class: A brings the first 80 % of revenue, B up to 95 %, C the rest."
     )
@@ -88,7 +88,7 @@ class CohortParameters(RowParameters):
 
     date_from: Day | None = Field(None, description="Only cohorts whose month begins on this day or later.")
     date_to: Day | None = Field(None, description="Only cohorts whose month begins on this day or earlier.")
-    max_months: int | None = Field(None, ge=0, le=10_000, description="Only this many months since the first.")
+    max_months: Whole | None = Field(None, ge=0, le=10_000, description="Only this many months since the first.")
 
 
 @dataclass(frozen=True)

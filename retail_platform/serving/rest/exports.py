@@ -19,10 +19,15 @@ from starlette.types import Message, Receive, Scope, Send
 
 from retail_platform.serving.access.principals import Role, require
 from retail_platform.serving.catalogue import Catalogue
-from retail_platform.serving.database import NothingLoadedError, TooSlowError, UnreachableError
+from retail_platform.serving.database import (
+    LOAD_FIRST,
+    PUBLISH_FIRST,
+    NothingLoadedError,
+    TooSlowError,
+    UnreachableError,
+)
 from retail_platform.serving.problems import ProblemError
 from retail_platform.serving.query.errors import QuestionError
-from retail_platform.serving.query.shapes import Value
 from retail_platform.serving.rest.metrics import Metrics
 from retail_platform.serving.rest.sales import COLUMNS, SALES, SalesFilters, read_filters, sales_reader
 from retail_platform.serving.selections import read_selection, select
@@ -150,7 +155,7 @@ def router(catalogue: Catalogue) -> APIRouter:
         """Streams sale lines, with the columns and filters of `GET /api/v2/sales`, in bounded memory at any number."""
         reader = sales_reader(catalogue, sees_customers=True)
         filters = read_filters(reader, asked.filters)
-        outputs = [Value(name, reader.path(name, "columns", shown=True)) for name in asked.columns or COLUMNS]
+        outputs = reader.outputs(asked.columns or tuple(COLUMNS), "columns")
         selection = select(catalogue, SALES, outputs, filters.filter, filters.values, reader.sort(asked.sort))
         return ExportResponse(request, "sales", selection, asked)
 
@@ -261,5 +266,6 @@ def _explained(error: Exception, seconds: float) -> Exception:
     if isinstance(error, psycopg.errors.QueryCanceled):
         return TooSlowError(f"The export took longer than {seconds:g} s. Ask for fewer rows or columns.")
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
-        return NothingLoadedError("The warehouse holds nothing yet. Load it first: `retail demo`, or `retail ingest`.")
+        what_to_do = PUBLISH_FIRST if '"marts.' in str(error) else LOAD_FIRST
+        return NothingLoadedError(f"The warehouse cannot be read: {error.diag.message_primary}. {what_to_do}")
     return UnreachableError("PostgreSQL does not answer. Is the server running?")

@@ -12,7 +12,15 @@ import orjson
 
 from retail_platform.serving.catalogue import Catalogue, ServedTable
 from retail_platform.serving.query.errors import QuestionError
-from retail_platform.serving.query.filters import read_filter, read_having, read_path
+from retail_platform.serving.query.filters import (
+    LONGEST_SHOWN,
+    read_direction,
+    read_filter,
+    read_having,
+    read_outputs,
+    read_path,
+    read_sort,
+)
 from retail_platform.serving.query.measures import read_measure
 from retail_platform.serving.query.shapes import (
     EVERYTHING,
@@ -23,7 +31,6 @@ from retail_platform.serving.query.shapes import (
     Function,
     Measure,
     Operator,
-    Output,
     Path,
     Question,
     Sort,
@@ -85,14 +92,13 @@ class Reader:
         Raises:
             QuestionError: there is no such column, or the person may not ask for it.
         """
-        path = self.names.get(written, written)
-        if shown and written in self.names:
-            return self.names[written]
-        return read_path(self.catalogue, self.table, path, argument, sees_customers=self.sees_customers, shown=shown)
+        see, others = self.sees_customers, self.names
+        return read_path(self.catalogue, self.table, written, argument, sees_customers=see, shown=shown, others=others)
 
-    def outputs(self, written: Sequence[str], argument: str) -> tuple[Output, ...]:
-        """Columns to answer, each under the name it was written with."""
-        return tuple(Value(name, self.path(name, argument, shown=True)) for name in dict.fromkeys(written))
+    def outputs(self, written: Sequence[str], argument: str) -> tuple[Value, ...]:
+        """Columns to answer, each once, under the name it was written with."""
+        see, others = self.sees_customers, self.names
+        return read_outputs(self.catalogue, self.table, written, argument, sees_customers=see, others=others)
 
     def measure(self, written: str, argument: str) -> Measure:
         """An aggregate, as `count` or `sum:net_revenue`."""
@@ -106,20 +112,12 @@ class Reader:
         function = FUNCTIONS[name]
         return read_measure(self.catalogue, self.table, function, path, argument, sees_customers=self.sees_customers)
 
-    def sort(self, written: Sequence[str], known: Mapping[str, Path | Measure] | None = None) -> tuple[Sort, ...]:
-        """An order, as `net_revenue:desc`.
-
-        Args:
-            written: each column or aggregate of it.
-            known: what may be sorted by; None for every column.
-        """
-        order = []
-        for each in written:
-            name, descending = _direction(each)
-            if known is not None and name not in known:
-                raise QuestionError("sort", f"is {name!r:.100}; groups may be sorted by {', '.join(known)}")
-            order.append(Sort(self.path(name, "sort") if known is None else known[name], descending))
-        return tuple(order)
+    def sort(self, written: Sequence[str]) -> tuple[Sort, ...]:
+        """An order of rows: columns, as `net_revenue:desc`."""
+        see, others = self.sees_customers, self.names
+        return tuple(
+            read_sort(self.catalogue, self.table, each, "sort", sees_customers=see, others=others) for each in written
+        )
 
     def comparison(self, name: str, text: str, filters: Filters) -> Filters:
         """Add a filter that is a parameter: `net_revenue.gte=100`, `country.country_name=France`.
@@ -157,7 +155,7 @@ class Reader:
         try:
             part, values = self.where(written, argument)
         except QuestionError as error:
-            raise type(error)(argument, error.detail) from None
+            raise type(error)(argument[:LONGEST_SHOWN], error.detail) from None
         return filters.also(part, values, **{argument: value if applied is None else applied})
 
     def where(self, written: Mapping[str, Any], argument: str) -> tuple[Filter, Values]:
@@ -194,24 +192,24 @@ class Reader:
         further = [Aggregate(name.replace(":", "_"), measure) for name, measure in aggregates.items()]
         kept: tuple[Filter, Values] = (EVERYTHING, ())
         if having is not None:
-            kept = read_having(self.catalogue, self.table, having, "having", sees_customers=self.sees_customers)
+            see, others = self.sees_customers, self.names
+            kept = read_having(self.catalogue, self.table, having, "having", sees_customers=see, others=others)
         shape = Aggregation(
             self.table.name,
             tuple(columns.values()),
             (*outputs, *further),
             filters.filter,
             kept[0],
-            self.sort(sort, {**columns, **aggregates}),
+            tuple(_sort_of_groups(each, {**columns, **aggregates}) for each in sort),
         )
         return _page_of_groups(shape, (*filters.values, *kept[1]), page, size, filters.shown)
 
 
-def _direction(written: str) -> tuple[str, bool]:
-    """What to sort by, and whether the largest comes first."""
-    for ending, descending in ((":desc", True), (":asc", False)):
-        if written.endswith(ending):
-            return written.removesuffix(ending), descending
-    return written, False
+def _sort_of_groups(written: str, known: Mapping[str, Path | Measure]) -> Sort:
+    name, descending = read_direction(written)
+    if name not in known:
+        raise QuestionError("sort", f"is {name!r:.100}; groups may be sorted by {', '.join(known)}")
+    return Sort(known[name], descending)
 
 
 def _page_of_groups(shape: Aggregation, values: Values, page: int, size: int, applied: bytes) -> Plan:

@@ -38,14 +38,14 @@ class Health(BaseModel):
     """What works; as a whole down only when the database is."""
 
     status: Status
-    version: str = Field(description="Of the platform.")
+    version: str = Field(description="Of the platform.", examples=["1.0.0"])
     checks: dict[Literal["database", "dagster", "lake"], Check]
 
 
 class Alive(BaseModel):
     """Yes."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok"] = Field("ok", examples=["ok"])
 
 
 class ProbeError(Exception):
@@ -56,6 +56,7 @@ class ProbeError(Exception):
         self.status = status
 
 
+DOWN = "The database is down. The same object as with 200, for monitors read its members: no problem details."
 Probe = Callable[[Request], Awaitable[str]]
 routes = APIRouter(tags=["health"])
 
@@ -64,7 +65,7 @@ routes = APIRouter(tags=["health"])
     "/api/v1/health",
     summary="What works",
     response_model=Health,
-    responses={503: {"model": Health, "description": "The database is down."}},
+    responses={503: {"model": Health, "description": DOWN}},
 )
 async def health(request: Request) -> Response:
     """Asks the database, Dagster and the lake side by side. 503 only when the database is down."""
@@ -88,7 +89,7 @@ async def livez() -> Response:
     "/readyz",
     summary="Whether requests can be answered",
     response_model=Check,
-    responses={503: {"model": Check, "description": "The database is down."}},
+    responses={503: {"model": Check, "description": DOWN}},
 )
 async def readyz(request: Request) -> Response:
     """The database answers. While this says 503, send requests elsewhere."""

@@ -16,11 +16,14 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, WithJsonSchema
 
 from retail_platform.serving.query.errors import QuestionError
+from retail_platform.serving.query.filters import NUMBER
 
 MAX_PARAMETERS = 200
 
 IN_TEXT = "text"
 """Validation context of a query string, in which lists and objects are text; in a JSON body they are what they are."""
+
+WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 
 DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -60,6 +63,18 @@ def _day(written: object) -> object:
     raise ValueError("expected a day as 2011-01-31")
 
 
+def _whole(written: object, info: ValidationInfo) -> object:
+    if info.context is IN_TEXT and isinstance(written, str) and not WHOLE.fullmatch(written):
+        raise ValueError("expected a whole number")
+    return written
+
+
+def _amount(written: object) -> object:
+    if isinstance(written, str) and not NUMBER.fullmatch(written):
+        raise ValueError("expected a number")
+    return written
+
+
 def _json(written: object, info: ValidationInfo) -> object:
     try:
         return orjson.loads(written) if info.context is IN_TEXT and isinstance(written, str) else written
@@ -74,9 +89,12 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 
 Day = Annotated[date, BeforeValidator(_day)]
 
-NUMBER = r"^[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$"
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number, in digits."""
 
-Amount = Annotated[Decimal, WithJsonSchema({"type": ["number", "string"], "pattern": NUMBER})]
+Amount = Annotated[
+    Decimal, BeforeValidator(_amount), WithJsonSchema({"type": ["number", "string"], "pattern": f"^{NUMBER.pattern}$"})
+]
 """An exact number."""
 
 JsonObject = Annotated[dict[str, Any], BeforeValidator(_json)]
@@ -86,8 +104,8 @@ JsonObject = Annotated[dict[str, Any], BeforeValidator(_json)]
 class Paging(Parameters):
     """Numbered pages."""
 
-    page: int = Field(1, ge=1, le=10**9, description="Number of the page, from 1.")
-    size: int = Field(50, ge=1, description="Rows of a page.")
+    page: Whole = Field(1, ge=1, le=10**9, description="Number of the page, from 1.")
+    size: Whole = Field(50, ge=1, description="Rows of a page.")
 
 
 def read_parameters(model: type[P], query_string: str) -> P:

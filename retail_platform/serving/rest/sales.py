@@ -29,6 +29,7 @@ from retail_platform.serving.query.shapes import (
     Question,
     Value,
 )
+from retail_platform.serving.query.sql import FEWEST_CUSTOMERS
 from retail_platform.serving.rest.answers import NOT_MODIFIED, Kept, MakePlan, Plan, answer, planned
 from retail_platform.serving.rest.grammar import Filters, Reader
 from retail_platform.serving.rest.models import (
@@ -47,6 +48,7 @@ from retail_platform.serving.rest.parameters import (
     Paging,
     Parameters,
     TextList,
+    Whole,
     openapi_parameters,
     read_parameters,
 )
@@ -176,7 +178,7 @@ class SalesPage(SalesFilters, Paging):
 class SalesKeyset(SalesFilters):
     """Parameters of GET /api/v2/sales."""
 
-    size: int = Field(50, ge=1, description="Rows of a page.")
+    size: Whole = Field(50, ge=1, description="Rows of a page.")
     cursor: str | None = Field(None, description="`pagination.next_cursor` of the page before; none for the first.")
     sort: TextList = Field(("sale_date:desc",), description="Columns of a sale, as `total_amount:desc`.")
     include_aggregations: Flag = Field(
@@ -207,7 +209,10 @@ class Aggregations(BaseModel):
     unit_count: int | None = Field(description="Sum of quantity, cancellations included; null without a line.")
     avg_line_amount: Amount | None = Field(description="Average of total_amount; null without a line.")
     order_count: int = Field(description="Uncancelled invoices.")
-    customer_count: int = Field(description="Customers with an uncancelled line; guests are not among them.")
+    customer_count: int | None = Field(
+        description="Customers with an uncancelled line; guests are not among them. "
+        f"Null below {FEWEST_CUSTOMERS} for whoever may not see customers."
+    )
 
 
 ALL_LINES = (
@@ -304,9 +309,10 @@ def read_filters(reader: Reader, asked: SalesFilters) -> Filters:
     for name, (path, operator) in COMPARISONS.items():
         if (value := getattr(asked, name)) is not None:
             filters = reader.compare(filters, name, path, operator.value, value)
-    for name, written in (("country", asked.country and (asked.country,)), ("countries", asked.countries)):
-        if written is not None:
-            filters = _of_countries(filters, name, written)
+    if asked.country is not None:
+        filters = _of_countries(filters, "country", (asked.country,))
+    if asked.countries is not None:
+        filters = _of_countries(filters, "countries", asked.countries)
     return filters
 
 

@@ -7,7 +7,7 @@ routes of single marts are in `datamart`.
 from typing import Any
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from retail_platform.serving.access.principals import Role, require
 from retail_platform.serving.catalogue import Catalogue, Kind, ServedTable
@@ -70,6 +70,16 @@ class TableParameters(Paging, extra="allow"):
     having: JsonObject | None = Field(None, description="Filter of groups as JSON: aggregate, column, operator, value.")
 
 
+LISTED_EXAMPLE: dict[str, JsonValue] = {
+    "name": "daily_sales",
+    "path": "/api/v1/datamart/daily_sales",
+    "description": "One row per day with a sale.",
+    "key": ["sale_date"],
+    "columns": [{"name": "sale_date", "kind": "date", "nullable": False, "description": "Day of the sales."}],
+    "relations": [],
+}
+
+
 class ListedColumn(BaseModel):
     """A column."""
 
@@ -100,6 +110,8 @@ class ListedTable(BaseModel):
 
 class ListedTables(BaseModel):
     """All tables."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"data": [LISTED_EXAMPLE]}]})
 
     data: list[ListedTable]
 
@@ -172,6 +184,8 @@ def _groups(reader: Reader, asked: TableParameters, filters: Filters) -> Plan:
     for name, value in (("select", asked.select), ("cursor", asked.cursor)):
         if value is not None:
             raise QuestionError(name, "is for rows; groups have the columns of group_by and the aggregates, by page")
+    if not (asked.aggregate or asked.group_by):
+        raise QuestionError("having", "is a filter of groups, and nothing is asked of them; write aggregate=count too")
     return reader.groups(
         filters,
         group_by=asked.group_by,

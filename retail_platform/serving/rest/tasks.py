@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from retail_platform.serving.access.principals import Principal, Role, require
 from retail_platform.serving.catalogue import Catalogue
-from retail_platform.serving.problems import ProblemError, request_id_of
+from retail_platform.serving.problems import ProblemError, described, request_id_of
 from retail_platform.serving.rest.exports import TableExport
 from retail_platform.serving.selections import read_selection
 from retail_platform.settings import Settings
@@ -117,8 +117,16 @@ class SalesReport(_Task):
     parameters: ReportParameters
 
     def launch(self, catalogue: Catalogue, settings: Settings) -> Launch:
-        """The run's configuration."""
+        """The run's configuration, when the platform can know the month."""
+        first, last, month = f"{settings.first_day:%Y-%m}", f"{_tomorrow():%Y-%m}", self.parameters.month
+        if not first <= month <= last:
+            raise ProblemError(422, f"The month {month} is not in {first} to {last}.")
         return Launch({"ops": {"write_sales_report": {"config": self.parameters.model_dump()}}})
+
+
+def _tomorrow() -> date:
+    """Somewhere it is already."""
+    return datetime.now(UTC).date() + timedelta(days=1)
 
 
 class RunDays(_Task):
@@ -130,7 +138,7 @@ class RunDays(_Task):
 
     def launch(self, catalogue: Catalogue, settings: Settings) -> Launch:
         """The run's tags, which name the days."""
-        first, last = settings.first_day, datetime.now(UTC).date() + timedelta(days=1)
+        first, last = settings.first_day, _tomorrow()
         asked = self.parameters
         if asked.date_from < first or asked.date_to > last:
             raise ProblemError(422, f"The days {asked.date_from} to {asked.date_to} are not all in {first} to {last}.")
@@ -203,8 +211,8 @@ RESULT: dict[int | str, dict[str, Any]] = {
         "model": DaysResult,
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     },
-    409: {"description": "The task has no result: it goes on, or it did not succeed."},
-    410: {"description": "The file was removed; submit the task again."},
+    409: described(409, "There is no result; the task's status is running."),
+    410: described(410, "The file was removed; submit the task again."),
 }
 
 
@@ -215,8 +223,14 @@ def router(catalogue: Catalogue, settings: Settings) -> APIRouter:
         catalogue: the tables served.
         settings: where Dagster is, and where files of tasks are.
     """
-    routes = APIRouter(prefix="/api/v1/tasks", tags=["tasks"])
-    dagster = _Dagster(settings)
+    routes, dagster = APIRouter(prefix="/api/v1/tasks", tags=["tasks"]), _Dagster(settings)
+    _add_submit(routes, dagster, catalogue, settings)
+    _add_reading(routes, dagster, settings)
+    _add_cancel(routes, dagster)
+    return routes
+
+
+def _add_submit(routes: APIRouter, dagster: "_Dagster", catalogue: Catalogue, settings: Settings) -> None:
     lock = Lock()
 
     @routes.post("/submit", status_code=202, summary="Start a task", response_model=TaskStatus)
@@ -247,6 +261,8 @@ def router(catalogue: Catalogue, settings: Settings) -> APIRouter:
         response.headers["Location"] = f"{routes.prefix}/{status.id}/status"
         return status
 
+
+def _add_reading(routes: APIRouter, dagster: "_Dagster", settings: Settings) -> None:
     @routes.get("", summary="Your latest tasks", response_model=Tasks)
     async def list_tasks(
         principal: Analyst, limit: Annotated[int, Query(ge=1, le=100, description="Most tasks to answer.")] = 20
@@ -274,6 +290,8 @@ def router(catalogue: Catalogue, settings: Settings) -> APIRouter:
         path = await to_thread.run_sync(_file, settings.exports / run.run_id)
         return FileResponse(path, filename=path.name, headers={"Cache-Control": "no-store"})
 
+
+def _add_cancel(routes: APIRouter, dagster: "_Dagster") -> None:
     @routes.post("/{task_id}/cancel", status_code=202, summary="End a task before its time", response_model=TaskStatus)
     async def cancel(principal: Analyst, task_id: UUID) -> TaskStatus:
         """Asks Dagster to end the run; the state says when it has. A run of days leaves no day half done.
@@ -287,8 +305,6 @@ def router(catalogue: Catalogue, settings: Settings) -> APIRouter:
             raise ProblemError(409, "The task is starting. Ask again in some seconds.", headers={"Retry-After": "5"})
         await dagster.ask(lambda runs: runs.terminate(run.run_id))
         return _status(await dagster.run_of(principal, task_id))
-
-    return routes
 
 
 class _Dagster:

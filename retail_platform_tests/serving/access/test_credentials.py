@@ -192,6 +192,24 @@ def test_refresh_tokens_of_nobody_are_refused(api: Api, token: str) -> None:
     assert_refused(httpx.post(f"{api.url}/api/v1/auth/refresh", json={"refresh_token": token}))
 
 
+@pytest.mark.parametrize("way", ["refresh", "revoke"])
+@pytest.mark.parametrize("secret", ["00", "0" * 64, "0" * 128])
+def test_a_session_s_id_alone_does_not_end_it(api: Api, way: str, secret: str) -> None:
+    found = tokens_of(api, api.add_user())
+    guess = f"rt_{claims_of(found['access_token'])['sid']}_{secret}"
+    answer = httpx.post(f"{api.url}/api/v1/auth/{way}", json={"refresh_token": guess})
+    assert answer.status_code == (401 if way == "refresh" else 204)
+    again = httpx.post(f"{api.url}/api/v1/auth/refresh", json={"refresh_token": found["refresh_token"]})
+    assert again.status_code == 200, "the session goes on"
+
+
+def test_a_refresh_token_that_was_used_logs_out(api: Api) -> None:
+    used = tokens_of(api, api.add_user())["refresh_token"]
+    new = httpx.post(f"{api.url}/api/v1/auth/refresh", json={"refresh_token": used}).raise_for_status().json()
+    httpx.post(f"{api.url}/api/v1/auth/revoke", json={"refresh_token": used}).raise_for_status()
+    assert_refused(api.bearer(new["access_token"]))
+
+
 def test_logging_out_ends_all_tokens_of_the_session_at_once(api: Api) -> None:
     name = api.add_user()
     one, other = tokens_of(api, name), tokens_of(api, name)

@@ -34,7 +34,7 @@ def publishing(documents: dict[str, Any]) -> Iterator[str]:
             found = documents.get(self.path)
             self.send_response(200 if found else 404)
             self.end_headers()
-            self.wfile.write(json.dumps(found).encode())
+            self.wfile.write(found if isinstance(found, bytes) else json.dumps(found).encode())
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
@@ -129,6 +129,25 @@ def test_without_the_issuer_s_keys_nobody_is_let_in_and_nobody_blamed(start_api:
     with start_api(oidc_issuer=gone, oidc_audience=AUDIENCE) as api:
         answer = api.bearer(jwt.encode(claims(gone), RSA_KEY, "RS256", headers={"kid": "rsa"}))
     assert answer.status_code == 503
+
+
+FOUND = {"jwks_uri": "{url}/keys"}
+
+
+@pytest.mark.parametrize(
+    ("document", "published"),
+    [(b"<html>", {}), ({"issuer": "x"}, {}), (["x"], {}), (FOUND, b"<html>"), (FOUND, {"keys": []}), (FOUND, [1])],
+)
+def test_what_is_no_issuer_is_told(start_api: StartApi, document: Any, published: Any) -> None:
+    documents: dict[str, Any] = {"/keys": published}
+    with publishing(documents) as url:
+        if isinstance(document, dict):
+            document = {name: value.format(url=url) for name, value in document.items()}
+        documents["/.well-known/openid-configuration"] = document
+        with start_api(oidc_issuer=url, oidc_audience=AUDIENCE) as api:
+            answer = api.bearer(jwt.encode(claims(url), RSA_KEY, "RS256", headers={"kid": "rsa"}))
+    assert answer.status_code == 503, answer.text
+    assert url in answer.json()["detail"]
 
 
 def test_an_issuer_without_audience_is_refused() -> None:

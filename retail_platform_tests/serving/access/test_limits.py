@@ -1,6 +1,10 @@
 """How much one may ask, over HTTP."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,6 +13,8 @@ from retail_platform.serving.access.limits import Limits
 from retail_platform.serving.access.principals import Role
 from retail_platform.settings import Settings
 from retail_platform_tests.serving.access.conftest import PASSWORD, StartApi
+
+RETAIL = Path(sys.executable).with_name("retail")
 
 
 def test_each_principal_has_requests_of_its_own(start_api: StartApi) -> None:
@@ -51,6 +57,14 @@ def test_a_flood_of_logins_leaves_the_others_alone(start_api: StartApi) -> None:
 def test_a_limit_of_no_role_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\['manager'\]; it may have admin, analyst, anonymous"):
         Limits(Settings(rate_limits={"manager": "1/second"}))
+
+
+def test_a_limit_that_is_none_is_refused_in_one_line() -> None:
+    environment = os.environ | {"RETAIL_RATE_LIMITS": '{"viewer": "many"}', "RETAIL_TOKEN_SECRET": "x" * 64}
+    result = subprocess.run([RETAIL, "serve"], capture_output=True, text=True, env=environment, timeout=60)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: RETAIL_RATE_LIMITS has 'many' for viewer; it takes a number of requests and a time")
 
 
 def test_without_redis_nobody_is_let_through_uncounted(start_api: StartApi) -> None:

@@ -306,12 +306,13 @@ def test_what_is_null_is_not_given(shop: Served) -> None:
 def test_viewers_see_masks_and_count(shop: Served) -> None:
     query = """{
       factSaleConnection(first: 1) { nodes { customerKey totalAmount } }
-      factSaleAggregate { countDistinct { customerKey } }
+      factSaleAggregate { countDistinct { customerKey invoiceKey } }
       customerSegments { segmentName }
     }"""
     answer = data(shop, query, Role.VIEWER)
     assert answer["factSaleConnection"]["nodes"][0]["customerKey"] is None
-    assert answer["factSaleAggregate"][0]["countDistinct"]["customerKey"] >= 2
+    # Two customers, in five versions, are too few to be counted.
+    assert answer["factSaleAggregate"][0]["countDistinct"] == {"customerKey": None, "invoiceKey": 6}
     assert answer["customerSegments"]
 
 

@@ -23,6 +23,8 @@ from retail_platform_tests.serving.served import Served
         ('{ countrySales(country: "Frankrich") { netRevenue } }', "country", "France"),
         ('{ salesAnalytics(granularity: DAILY, dateFrom: "May") { period } }', "dateFrom", "date"),
         ("{ productPerformance(topN: -1) { stockCode } }", "topN", "0 to 10000"),
+        ("{ productPerformance(topN: 100000) { stockCode } }", "topN", "in `productPerformanceConnection`"),
+        ("{ factSaleConnection(where: {quantity: {eq: null}}) { totalCount } }", "where.quantity.eq", "isNull asks"),
         ("{ factSaleAggregate(orderBy: [{field: SALE_DATE}]) { count } }", "orderBy[0]", "selected in `group`"),
         ("{ factSaleAggregate(orderBy: [{function: SUM}]) { count } }", "orderBy[0]", "only COUNT"),
         ("{ factSaleAggregate(orderBy: [{function: SUM, field: LINE_TYPE}]) { count } }", "orderBy[0]", "no sum"),

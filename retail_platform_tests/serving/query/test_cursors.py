@@ -47,7 +47,8 @@ def test_a_cursor_of_another_order_is_refused(sort: tuple[Sort, ...]) -> None:
      cursor(signature("dim_country", SORT), 1, 2, 3),
      cursor(signature("dim_country", SORT), "x'; --", 3),
      cursor(signature("dim_country", SORT), 1e400, 3),
-     cursor(signature("dim_country", SORT), {}, 3)],
+     cursor(signature("dim_country", SORT), {}, 3),
+     cursor(signature("dim_country", SORT), 1, None)],
 )  # fmt: skip
 def test_what_is_no_cursor_is_refused(text: str) -> None:
     with pytest.raises(QuestionError, match=r"^after: "):

@@ -146,7 +146,13 @@ for _ in range(12):
         ({"or": [{}, {"x": {}}]}, r"where.or\[1\].x: "),
         ({"country": {"name": {"eq": "x"}}}, r"where.country.name: dim_country has no column 'name'"),
         (DEEP, r"nested more than 10"),
-        ([], r"where: is \[\]; expected an object"),
+        ([], r"where: is a list; expected an object"),
+        ({"quantity": True}, r"where.quantity: is true; expected"),
+        ({"total_amount": {"gt": Decimal("1E+400")}}, r'where.total_amount.gt: is "1E\+400"; '),
+        ({"\ud800": 1}, r"where: has the name '.ud800'"),
+        ({"or": [{"\0": 1}]}, r"where.or\[0\]: has the name"),
+        ({"x" * 1000: 1}, r"^where: has the name 'x{99}…; expected one of conditions$"),
+        ({"line_type": "x" * 1000}, r"^where.line_type: is 'x{99}…; expected an object of operators$"),
     ],
 )
 def test_what_is_wrong_with_a_filter_is_said_at_its_place(written: Any, message: str) -> None:
@@ -162,6 +168,7 @@ def test_what_is_wrong_with_a_filter_is_said_at_its_place(written: Any, message:
         ({"max": {"is_cancelled": {"eq": True}}}, r"there is no max: count_distinct"),
         ({"sum": {"customer_key": {"gt": 1}}}, r"there is no sum"),
         ({"count": {"gt": "many"}}, r"having.count.gt: is 'many'; count is count"),
+        ({"\ud800": 1}, r"having: has the name"),
     ],
 )
 def test_what_is_wrong_with_a_having_is_said_at_its_place(written: Any, message: str) -> None:

@@ -1,8 +1,10 @@
 """Questions against PostgreSQL, compared with the same worked out in Python on the same rows."""
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -42,7 +44,7 @@ from retail_platform.serving.query.shapes import (
     Total,
     Value,
 )
-from retail_platform.serving.query.sql import compile_question, compile_statement
+from retail_platform.serving.query.sql import FEWEST_CUSTOMERS, compile_statement
 from retail_platform_tests.serving.asked import EXACT, MASKED, NAMES, NUMBERS, Asked, Row
 
 FACTS = (
@@ -155,7 +157,7 @@ def test_names_of_the_answer_are_kept_as_they_are(asked: Asked, name: str) -> No
 def test_a_name_that_postgresql_would_cut_is_refused(asked: Asked) -> None:
     page = Page("dim_country", (Rows("rows", (Value("x" * 64, ("country_key",)),)),))
     with pytest.raises(QuestionError, match="64 bytes; at most 63"):
-        compile_question(asked.catalogue, page, EXACT)
+        compile_statement(asked.catalogue, (page,), EXACT)
 
 
 def test_an_object_of_any_width(asked: Asked) -> None:
@@ -411,8 +413,22 @@ def test_personal_values_are_masked(asked: Asked) -> None:
     sort = full_sort(asked.catalogue["fact_sale"], ())
     page = Page("fact_sale", (Rows("rows", (value("customer_key"), value("quantity"))),), sort=sort, bare=True)
     assert all(row["customer_key"] is None and row["quantity"] for row in asked.ask(page, 1000, encoding=MASKED))
-    count = Aggregation("fact_sale", (), (Aggregate("n", Measure(Function.COUNT_DISTINCT, ("customer_key",))),))
-    assert asked.ask(count, 1, encoding=MASKED) == asked.ask(count, 1)
+
+
+def test_few_customers_are_not_counted(asked: Asked) -> None:
+    customers = Measure(Function.COUNT_DISTINCT, ("customer_key",))
+    invoice, outputs = ("invoice", "invoice_no"), (Aggregate("n", customers),)
+    by_invoice = Aggregation("fact_sale", (invoice,), outputs, sort=(Sort(customers, True),))
+    assert {row["n"] for row in asked.ask(by_invoice, 1000)} <= set(range(FEWEST_CUSTOMERS))
+    assert {row["n"] for row in asked.ask(by_invoice, 1000, encoding=MASKED)} == {None}
+    single = replace(by_invoice, having=Condition(customers, Operator.EQ))
+    assert asked.ask(single, 1, 1000)
+    assert asked.ask(single, 1, 1000, encoding=MASKED) == []
+    # Not of keys: a customer has one for each of its versions.
+    sql = " ".join(compile_statement(asked.catalogue, (by_invoice,), MASKED).sql.split())
+    assert re.search(
+        r"CASE WHEN \(count\(DISTINCT t\d\.customer_id\) >= 5\) THEN count\(DISTINCT t0\.customer_key\) END", sql
+    )
 
 
 CUSTOMER: Path = ("customer_key",)
@@ -461,5 +477,6 @@ ROWS_OF_COUNTRIES = (Rows("rows", (value("country_name"),)),)
 def test_a_row_comparison_where_an_index_can_use_it(asked: Asked) -> None:
     served = asked.catalogue["fact_sale"]
     sort = full_sort(served, [Sort(("sale_date",), True)])
-    sql = compile_question(asked.catalogue, Page("fact_sale", ROWS, EVERYTHING, sort, after=(False, False)), EXACT)
+    page = Page("fact_sale", ROWS, EVERYTHING, sort, after=(False, False))
+    sql = compile_statement(asked.catalogue, (page,), EXACT).sql
     assert "(t0.sale_date, t0.sale_id) < ($1::DATE, $2::UUID)" in " ".join(sql.split())

@@ -151,6 +151,15 @@ def test_sales_are_filtered_as_they_are_listed(shop: Served) -> None:
     assert len(listed) == 3
 
 
+@pytest.mark.parametrize("format", FILE_KINDS)
+@pytest.mark.parametrize("path", [FACTS, SALES])
+def test_a_column_asked_for_twice_comes_once(shop: Served, format: str, path: str) -> None:
+    assert file(shop, path, format=format, columns=["quantity", "sale_date", "quantity"]).columns == [
+        "quantity",
+        "sale_date",
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [

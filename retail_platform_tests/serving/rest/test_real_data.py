@@ -139,10 +139,23 @@ def test_groups_of_sales(real: Served, raw_lines: duckdb.DuckDBPyConnection) -> 
         "having": {"count": {"gt": 1000}},
         "sort": ["sum:total_amount:desc"],
     }
-    response = real.clients[Role.VIEWER].post("/api/v2/sales/analytics", json=asked)
+    response = real.clients[Role.ANALYST].post("/api/v2/sales/analytics", json=asked)
     assert response.status_code == 200, response.text
     answer = json.loads(response.content, parse_float=Decimal)
     assert [tuple(row.values()) for row in answer["data"]] == expected
+
+
+def test_a_viewer_counts_many_customers_and_not_few(real: Served) -> None:
+    asked = {"group_by": ["country_name"], "measures": ["count_distinct:customer_id"]}
+    answers = [
+        real.clients[role].post("/api/v2/sales/analytics", json=asked).json() for role in (Role.ANALYST, Role.VIEWER)
+    ]
+    exact, shown = (
+        {row["country_name"]: row["count_distinct_customer_id"] for row in answer["data"]} for answer in answers
+    )
+    assert shown == {name: count if count >= 5 else None for name, count in exact.items()}
+    assert shown["United Kingdom"] > 1000
+    assert None in shown.values()
 
 
 def test_a_page_of_a_million_rows_is_refused(real: Served) -> None:

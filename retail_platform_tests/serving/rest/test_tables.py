@@ -117,6 +117,12 @@ def test_groups_by_pages(shop: Served) -> None:
         ("select=quantity,colour", "select"),
         ("select=", "select"),
         ("sort=quantity:", "sort"),
+        ("sort=quantity:up", "sort"),
+        ("total_amount=1_000", "total_amount"),
+        ("page=1.0", "page"),
+        ("size=1_0", "size"),
+        ("having={}", "having"),
+        (f"product.{'x' * 200}=1", f"product.{'x' * 92}"),
         ("where={", "where"),
         ("where=[]", "where"),
         ('where={"quantity":{"gt":"many"}}', "where.quantity.gt"),
@@ -158,7 +164,12 @@ def test_a_viewer_sees_masks_and_no_customers(shop: Served) -> None:
     assert shop.get(f"{SALES}?select=customer.customer_id", Role.VIEWER).status_code == 403
     for table in ("datamart/customer_lifetime", "gold/dim_customer"):
         assert shop.get(f"/api/v1/{table}", Role.VIEWER).status_code == 403
-    assert shop.json(f"{SALES}?aggregate=count_distinct:customer_key", Role.VIEWER)["data"][0]
+    counted = f"{SALES}?aggregate=count_distinct:customer_key"
+    assert shop.json(counted)["data"] == [{"count_distinct_customer_key": 5}]
+    assert shop.json(counted, Role.VIEWER)["data"] == [{"count_distinct_customer_key": None}]
+    one = counted + '&group_by=line_type&having={"count_distinct":{"customer_key":{"lt":5}}}'
+    assert len(shop.json(one)["data"]) == 1
+    assert shop.json(one, Role.VIEWER)["data"] == []
 
 
 def test_one_statement_a_request(shop: Served) -> None:

@@ -63,6 +63,7 @@ def ended(api: Served, submitted: httpx.Response, role: Role = Role.ANALYST) -> 
         ("export_table", Role.ANALYST, {"table": "dim_date", "format": "csv", "compression": "lz4"}, 400, "gzip"),
         ("export_table", Role.ANALYST, {"table": "dim_date", "filters": {"year": {"gt": "now"}}}, 400, "year"),
         ("sales_report", Role.ANALYST, {"month": "2011-13"}, 422, "month"),
+        ("sales_report", Role.ANALYST, {"month": "2999-01"}, 422, "2009-12 to "),
         ("run_days", Role.ANALYST, {"date_from": "2011-01-04", "date_to": "2011-01-05"}, 403, "operator"),
         ("run_days", Role.OPERATOR, {"date_from": "2011-01-05", "date_to": "2011-01-04"}, 422, "is before"),
         ("run_days", Role.OPERATOR, {"date_from": "1911-01-05", "date_to": "2011-01-04"}, 422, "2009-12-01"),
