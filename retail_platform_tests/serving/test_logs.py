@@ -48,7 +48,7 @@ def test_what_no_utf_8_can_hold_is_escaped(path: Path, capsys: pytest.CaptureFix
     *_, escaped, asked, _ = lines(eventually(lambda: capsys.readouterr().out, "after"))
     assert escaped["message"] == r"no column '\ud800' or \udfff"
     assert (asked["query"], asked["rows"]) == (r"\ud800", 2**70)
-    assert lines(path.read_text()) == [asked]
+    assert lines(eventually(path.read_text, "}\n")) == [asked]
 
 
 def test_a_line_that_cannot_be_made_costs_no_other(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

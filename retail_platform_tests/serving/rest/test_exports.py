@@ -217,7 +217,8 @@ def test_a_file_cut_short_is_no_whole_answer(large: Served) -> None:
 def test_a_client_that_goes_away_ends_the_statement(large: Served) -> None:
     client = large.clients[Role.ANALYST]
     with client.stream("POST", "/api/v1/exports/dim_country", json={"format": "csv"}) as response:
-        next(response.iter_raw())
+        chunks = response.iter_raw()  # kept: a generator that is dropped closes the connection
+        next(chunks)
         assert sessions(large) == 1
     wait_until(lambda: sessions(large) == 0)
 
