@@ -6,6 +6,7 @@ import sys
 import dagster as dg
 import pytest
 
+from retail_platform.cli import STEPS
 from retail_platform.definitions import defs
 
 LAYERS = ("landing", "bronze", "silver", "gold", "warehouse", "staging", "intermediate", "snapshots", "marts")
@@ -162,3 +163,7 @@ def test_loading_imports_nothing_heavy() -> None:
     code = f"import sys, retail_platform.definitions; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_the_command_s_progress_knows_how_many_steps_there_are() -> None:
+    assert len(defs.resolve_job_def("run_days").graph.nodes) == STEPS
