@@ -4,12 +4,43 @@ Add a table by adding a contract and a `Table` to this package; a column's type,
 said there and nowhere else. Reading and writing tables stays out (`lakehouse/`, `warehouse/`).
 """
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Annotated
 
-import pandera.polars as pa
 import polars as pl
+
+
+class _Absent(MetaPathFinder):
+    """Says of packages that they are not installed."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name in self.names:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+        return None
+
+
+@contextmanager
+def _without(*names: str) -> Iterator[None]:
+    finder = _Absent(names)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+# Contracts are of polars frames. Where pandas is installed pandera imports it, and pyspark with it: 3 s each start.
+with _without("pandas", "pyspark"):
+    import pandera.polars as pa
 
 Money = Annotated[pl.Decimal, 18, 4]
 """An amount in the shop's currency, 4 decimal places."""
