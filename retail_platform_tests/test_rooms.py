@@ -53,18 +53,24 @@ USES_DAGSTER = {"defs", "definitions", "instance", "runs"}
 PURE = ("contracts", "transforms")
 PURE_LIBRARIES = {
     "collections",
+    "contextlib",
     "dataclasses",
     "datetime",
     "decimal",
     "duckdb",  # hashes, on frames in memory
     "functools",
     "holidays",
+    "importlib",  # to keep pandera from importing pandas
     "narwhals",
     "numpy",
     "pandera",
     "polars",
     "scipy",
     "sklearn",
+    "statsforecast",
+    "statsmodels",
+    "sys",
+    "types",
     "typing",
 }
 """Libraries without I/O of their own, or whose I/O would show as a call of `READS_OR_WRITES`."""

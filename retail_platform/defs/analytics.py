@@ -11,9 +11,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from retail_platform.contracts import CUSTOMER_VALUE, PRODUCT_PAIR, SILVER_SALES, Table
+from retail_platform.contracts import CUSTOMER_VALUE, PRODUCT_PAIR, SILVER_SALES
+from retail_platform.defs.closed import kept, open_month, stands
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
-from retail_platform.defs.reports import BLOCKING, calibration_plot, check_specs, require, result_of, written
+from retail_platform.defs.plots import calibration_plot
+from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of
 from retail_platform.lakehouse.days import ONE_DAY, Days
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.transforms.baskets import product_baskets, product_pairs
@@ -52,7 +54,7 @@ def customer_value(lake: dg.ResourceParam[Lake]) -> Results:
             more["holdout"] = calibration_plot(holdout_deciles(frame), "Order days in the last 180 days")
     yield from require(key, [contract_holds(CUSTOMER_VALUE, frame), keys_are_unique(CUSTOMER_VALUE, frame)])
     yield result_of(holdout_is_calibrated(frame), key, dg.AssetCheckSeverity.WARN)
-    yield _kept(lake, CUSTOMER_VALUE, frame, position, more)
+    yield kept(lake, CUSTOMER_VALUE, frame, position, more)
 
 
 @dg.multi_asset(
@@ -74,29 +76,4 @@ def product_pair(lake: dg.ResourceParam[Lake]) -> Results:
     recounted = pl.col("stock_code").is_in([*commonest["stock_code"], *commonest["other_stock_code"]])
     checks = [contract_holds(PRODUCT_PAIR, frame), keys_are_unique(PRODUCT_PAIR, frame)]
     yield from require(key, [*checks, pairs_are_consistent(frame, baskets.filter(recounted).collect())])
-    yield _kept(lake, PRODUCT_PAIR, frame, position, {"made_again": made_again})
-
-
-def open_month(lake: Lake) -> date:
-    """The first day of the newest month with a sale, which no later sale has closed; long ago without any."""
-    return lake.months(SILVER_SALES)[-1] if lake.months(SILVER_SALES) else date(1970, 1, 1)
-
-
-def stands(lake: Lake, table: Table, frame: pl.DataFrame, days: Days) -> bool:
-    """Whether a table's rows were made as of the last of the days, and none of the days has changed since.
-
-    A table without rows does not say what it was made as of: it is made again, which costs as little as it holds.
-    """
-    changed = lake.changed_days(SILVER_SALES, lake.consumed(table, SILVER_SALES))
-    if changed is None or frame.is_empty():
-        return False
-    return frame["as_of_date"].item(0) == days.end - ONE_DAY and not any(day in days for day in changed)
-
-
-def _kept(
-    lake: Lake, table: Table, frame: pl.DataFrame, position: dict[str, int], more: dict[str, Any]
-) -> dg.MaterializeResult[Any]:
-    """The table as it stands, or written when it was made again."""
-    version = lake.replace(table, frame, consumed=position) if more["made_again"] else lake.version(table)
-    assert version is not None
-    return written(lake, table, frame, version, **more)
+    yield kept(lake, PRODUCT_PAIR, frame, position, {"made_again": made_again})

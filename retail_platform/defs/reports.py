@@ -1,14 +1,11 @@
 """What a run tells people: check results from findings, and the metadata of a write. Nothing is decided here."""
 
-import base64
 import inspect
-import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from typing import Any
 
 import dagster as dg
-import numpy as np
 import polars as pl
 
 from retail_platform.contracts import Table
@@ -24,11 +21,20 @@ BLOCKING = ("contract_holds", "keys_are_unique")
 """The checks of every table that is written."""
 
 
-def check_specs(key: dg.AssetKey, *names: str, blocking: bool = True) -> list[dg.AssetCheckSpec]:
-    """Checks that an asset evaluates itself, before it writes; each says what the function of its name says."""
+def check_specs(
+    key: dg.AssetKey, *checks: str | Callable[..., Finding], blocking: bool = True
+) -> list[dg.AssetCheckSpec]:
+    """Checks that an asset evaluates itself, before it writes; each says what its function says.
+
+    Args:
+        key: the asset.
+        checks: the functions that find, or their names in `transforms/quality.py`.
+        blocking: whether what is downstream waits for them.
+    """
+    functions = [getattr(quality, check) if isinstance(check, str) else check for check in checks]
     return [
-        dg.AssetCheckSpec(name, asset=key, blocking=blocking, description=_first_line(getattr(quality, name)))
-        for name in names
+        dg.AssetCheckSpec(check.__name__, asset=key, blocking=blocking, description=_first_line(check))
+        for check in functions
     ]
 
 
@@ -100,55 +106,6 @@ def markdown_table(frame: pl.DataFrame, width: int | None = None) -> str:
     header = [f"| {' | '.join(frame.columns)} |", f"|{' --- |' * frame.width}"]
     rows = ["| " + " | ".join(_cell(value, width) for value in row) + " |" for row in frame.iter_rows()]
     return "\n".join(header + rows)
-
-
-def daily_revenue_plot(days: Sequence[date], amounts: Sequence[float], title: str) -> dg.MarkdownMetadataValue:
-    """A line of one amount per day, as an image inside Markdown.
-
-    Args:
-        days: the days, in order.
-        amounts: the amount of each day, in the shop's currency (for drawing only: floats).
-        title: what is shown.
-    """
-    figure, axes = _figure(title)
-    axes.plot(
-        np.array(days, dtype="datetime64[D]"), np.array(amounts), linewidth=0.8, marker="." if len(days) < 60 else None
-    )
-    return _image(figure, title)
-
-
-def calibration_plot(deciles: pl.DataFrame, title: str) -> dg.MarkdownMetadataValue:
-    """What was expected and what came, side by side for each decile, as an image inside Markdown.
-
-    Args:
-        deciles: decile, expected, came.
-        title: what is shown.
-    """
-    figure, axes = _figure(title)
-    for name, shift in (("expected", -0.2), ("came", 0.2)):
-        axes.bar(deciles["decile"].to_numpy() + shift, deciles[name].to_numpy(), width=0.4, label=name)
-    axes.set_xticks(deciles["decile"].to_list())
-    axes.set_xlabel("tenth of the customers, by expectation")
-    axes.set_ylabel("mean days with an order")
-    axes.legend()
-    return _image(figure, title)
-
-
-def _figure(title: str) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure  # takes a second to import, and most runs draw nothing
-
-    figure = Figure(figsize=(9, 3), dpi=80, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title)
-    axes.grid(alpha=0.3)
-    return figure, axes
-
-
-def _image(figure: Any, title: str) -> dg.MarkdownMetadataValue:
-    image = io.BytesIO()
-    figure.savefig(image, format="png")
-    encoded = base64.b64encode(image.getvalue()).decode()
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{encoded})")
 
 
 def _evidence(value: Any) -> Any:

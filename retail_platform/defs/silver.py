@@ -18,10 +18,10 @@ from retail_platform.contracts import (
 )
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.partitions import days_of_run
+from retail_platform.defs.plots import daily_revenue_plot
 from retail_platform.defs.reports import (
     BLOCKING,
     check_specs,
-    daily_revenue_plot,
     markdown_table,
     report_days,
     require,
