@@ -27,9 +27,9 @@ def cohort_plots(cohorts: pl.DataFrame, days: Collection[date]) -> dict[str, dg.
     """
     if cohorts.is_empty() or (days and min(days) >= next_month(cohorts["sale_month"].max())):
         return {}
-    later = cohorts.filter(pl.col("month_number") > 0)
+    darkest = cohorts.filter(pl.col("month_number") > 0).select(pl.col(pl.Float64).quantile(0.95)).row(0, named=True)
     return {
-        name: heat_map_plot(cohort_matrix(cohorts, column), title, "first order", "months since", later[column].max())
+        name: heat_map_plot(cohort_matrix(cohorts, column), title, "first order", "months since", darkest[column])
         for name, (column, title) in PICTURES.items()
     }
 
