@@ -25,7 +25,7 @@ def cohort_plots(cohorts: pl.DataFrame, days: Collection[date]) -> dict[str, dg.
         cohorts: their closed months, as `closed_cohorts` gives them.
         days: the days of the build; none for all.
     """
-    if cohorts.is_empty() or (days and min(days) >= next_month(cohorts["sale_month"].max())):
+    if cohorts.is_empty() or (days and min(days) >= next_month(cohorts["sale_month"].sort().item(-1))):
         return {}
     darkest = cohorts.filter(pl.col("month_number") > 0).select(pl.col(pl.Float64).quantile(0.95)).row(0, named=True)
     return {

@@ -64,7 +64,7 @@ def _stands(lake: Lake, month: date) -> bool:
 def _plots(history: pl.DataFrame) -> dict[str, dg.MarkdownMetadataValue]:
     """Where the newest close moved customers, and how many each segment has had."""
     moves, sizes = segment_moves(history), segment_sizes(history)
-    title = f"Customers by segment, before and at the close of {history['as_of_date'].max()}"
+    title = f"Customers by segment, before and at the close of {sizes['as_of_date'].item(-1)}"
     parts = {name: sizes[name].to_list() for name in sizes.columns[1:]}
     moved = max(row[name] for row in moves.rows(named=True) for name in parts if name != row["from_segment"])
     return {

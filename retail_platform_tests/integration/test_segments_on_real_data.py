@@ -1,4 +1,4 @@
-"""Segments over time and cohorts of the real data, compared with the rules of docs/segments.md in SQL on the raw lines."""
+"""Segments over time and cohorts of the real data, against the rules of docs/segments.md in SQL on the raw lines."""
 
 import os
 from datetime import date

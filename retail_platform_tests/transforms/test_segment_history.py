@@ -166,9 +166,8 @@ def test_the_history_is_that_of_the_versions(history: dict[tuple[str, date], dic
 
     assert every_month_has_its_row(found, months.lazy(), MONTHS[-1]).passed
     assert history_agrees_with_versions(found, dimension_of(months, MONTHS[-1])).passed
-    assert sum(segment_moves(found).drop("from_segment").sum().row(0)) == found.filter(
-        pl.col("as_of_date") == pl.col("as_of_date").max()
-    ).height
+    newest = found.filter(pl.col("as_of_date") == pl.col("as_of_date").max())
+    assert sum(segment_moves(found).drop("from_segment").sum().row(0)) == newest.height
 
 
 @settings(max_examples=15, deadline=None)
