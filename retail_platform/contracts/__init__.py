@@ -14,6 +14,7 @@ from retail_platform.contracts.gold import (
     PRODUCT_CATEGORY,
     PRODUCT_PAIR,
 )
+from retail_platform.contracts.segments import CUSTOMER_SEGMENT_MONTH
 from retail_platform.contracts.silver import (
     CUSTOMER_MONTHS,
     PRODUCT_MONTHS,
@@ -33,6 +34,7 @@ GOLD_TABLES: tuple[Table, ...] = (
     PRODUCT_CATEGORY,
     CUSTOMER_VALUE,
     PRODUCT_PAIR,
+    CUSTOMER_SEGMENT_MONTH,
 )
 """The star schema, referenced tables before the tables that reference them; the quality of its days; categories;
 analytics."""
@@ -53,6 +55,7 @@ __all__ = [
     "BRONZE_DAYS",
     "BRONZE_SALES",
     "CUSTOMER_MONTHS",
+    "CUSTOMER_SEGMENT_MONTH",
     "CUSTOMER_VALUE",
     "DAY_QUALITY",
     "DIM_COUNTRY",

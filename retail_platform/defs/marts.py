@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from retail_platform.contracts import FACT_SALE, SILVER_DAYS, SILVER_SALES
+from retail_platform.defs.cohorts import COHORTS, cohort_plots
 from retail_platform.defs.layers import LAKE_POOL, OWNERS, TRANSIENT_FAULTS, asset_key
 from retail_platform.defs.models import asset_keys, build, data_test_specs, model_specs, read_manifest
 from retail_platform.defs.reports import check_specs, require
@@ -17,6 +18,8 @@ from retail_platform.lakehouse.days import ONE_DAY
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import Settings
 from retail_platform.transforms.quality import totals_match
+from retail_platform.warehouse.cohorts import closed_cohorts
+from retail_platform.warehouse.connection import Database
 from retail_platform.warehouse.load import pending_days
 from retail_platform.warehouse.publish import built_days, publish_marts, record_build
 from retail_platform.warehouse.server import warehouse_database
@@ -43,9 +46,21 @@ def dbt_marts(
         days = pending_days(connection)
     environment = database.environment() | _range_environment(days)
     runner = dbt.result().dbtRunner()
-    yield from build(runner, asset_keys(MANIFEST), settings.home / "dbt", environment)
+    for event in build(runner, asset_keys(MANIFEST), settings.home / "dbt", environment):
+        yield _with_cohorts(event, database, days) if event.asset_key == COHORTS else event
     with database.connect() as connection:
         record_build(connection, days)
+
+
+def _with_cohorts(
+    event: dg.AssetCheckResult | dg.MaterializeResult[Any], database: Database, days: Collection[date]
+) -> dg.AssetCheckResult | dg.MaterializeResult[Any]:
+    """The event with pictures of the cohorts, where it tells that they were built."""
+    if isinstance(event, dg.AssetCheckResult):
+        return event
+    with database.connect() as connection:
+        plots = cohort_plots(closed_cohorts(connection), days)
+    return event._replace(metadata={**(event.metadata or {}), **plots})
 
 
 def _range_environment(days: Collection[date]) -> dict[str, str]:

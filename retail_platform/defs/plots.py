@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -43,10 +43,52 @@ def calibration_plot(deciles: pl.DataFrame, title: str) -> dg.MarkdownMetadataVa
     return _image(figure, title)
 
 
-def _figure(title: str) -> tuple[Any, Any]:
+def heat_map_plot(
+    rows: pl.DataFrame, title: str, row_label: str, column_label: str, largest: float | None = None
+) -> dg.MarkdownMetadataValue:
+    """A table of numbers in shades of one colour, each number in its cell, as an image inside Markdown.
+
+    Args:
+        rows: the names of the rows, then a column of numbers for each column of the picture; null leaves a cell empty.
+        title: what is shown.
+        row_label: what the rows are.
+        column_label: what the columns are.
+        largest: the number that is darkest, and all above it; by default the largest.
+    """
+    names, numbers = rows.to_series(0).to_list(), rows.drop(rows.columns[0]).cast(pl.Float64).to_numpy()
+    figure, axes = _figure(title, width=max(7, 0.45 * numbers.shape[1] + 2), height=0.28 * len(names) + 1.4)
+    axes.grid(visible=False)
+    axes.imshow(numbers, cmap="Blues", aspect="auto", vmin=0, vmax=largest)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_xticks(range(numbers.shape[1]), [name.replace(" ", "\n") for name in rows.columns[1:]], fontsize=8)
+    axes.set_ylabel(row_label)
+    axes.set_xlabel(column_label)
+    darkest = largest or np.nanmax(numbers, initial=1)
+    for (row, column), number in np.ndenumerate(numbers):
+        if not np.isnan(number):
+            colour = "white" if number > 0.6 * darkest else "black"
+            axes.text(column, row, f"{number:,.0f}", ha="center", va="center", fontsize=7, color=colour)
+    return _image(figure, title)
+
+
+def stacked_plot(days: Sequence[date], parts: Mapping[str, Sequence[int]], title: str) -> dg.MarkdownMetadataValue:
+    """How a whole is divided over time, as an image inside Markdown.
+
+    Args:
+        days: the days, in order.
+        parts: the name of each part, from the bottom up, with its number on each day.
+        title: what is shown.
+    """
+    figure, axes = _figure(title)
+    axes.stackplot(np.array(days, dtype="datetime64[D]"), list(parts.values()), labels=list(parts))
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), reverse=True, fontsize=8)
+    return _image(figure, title)
+
+
+def _figure(title: str, width: float = 9, height: float = 3) -> tuple[Any, Any]:
     from matplotlib.figure import Figure  # takes a second to import, and most runs draw nothing
 
-    figure = Figure(figsize=(9, 3), dpi=80, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=80, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title)
     axes.grid(alpha=0.3)

@@ -7,7 +7,16 @@ from typing import NamedTuple
 
 import polars as pl
 
-from retail_platform.contracts import DIM_COUNTRY, DIM_CUSTOMER, DIM_INVOICE, DIM_PRODUCT, FACT_SALE, GOLD_TABLES, Table
+from retail_platform.contracts import (
+    CUSTOMER_SEGMENT_MONTH,
+    DIM_COUNTRY,
+    DIM_CUSTOMER,
+    DIM_INVOICE,
+    DIM_PRODUCT,
+    FACT_SALE,
+    GOLD_TABLES,
+    Table,
+)
 from retail_platform.transforms.calendar import date_dimension
 from retail_platform.transforms.keys import UNKNOWN_KEY, line_ids, surrogate_keys
 from retail_platform.warehouse.connection import Database
@@ -15,6 +24,7 @@ from retail_platform.warehouse.load import load_gold
 from retail_platform.warehouse.tables import prepare_warehouse
 
 BRITAIN, FRANCE = 1, 2
+CLOSES = [date(2010, 12, 31), date(2011, 1, 31), date(2011, 2, 28)]
 NEW_YEAR = date(2011, 1, 1)
 
 COUNTRIES = [
@@ -85,8 +95,9 @@ def load(database: Database, lines: Sequence[Line], days: Collection[date]) -> N
                 **dimensions,
                 "dim_invoice": invoices,
                 "fact_sale": facts,
+                "customer_segment_month": _segment_months(lines),
             },
-            days=days,
+            days={*days, *CLOSES},
             consumed={},
             run_id="test",
         )
@@ -121,6 +132,27 @@ def _facts(lines: Sequence[Line]) -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     ids = line_ids(frame, Line._fields, "sale_id")
     return _shaped(FACT_SALE, ids), _shaped(DIM_INVOICE, invoices)
+
+
+def _segment_months(lines: Sequence[Line]) -> pl.DataFrame:
+    """Everyone is a new customer at the first close, and of the others from then on."""
+    newest, rows = max(line.sale_date for line in lines), []
+    for customer in sorted({line.customer_id for line in lines if line.customer_id}):
+        bought = [line for line in lines if line.customer_id == customer]
+        closes = [close for close in CLOSES if min(line.sale_date for line in bought) <= close < newest.replace(day=1)]
+        for close in closes:
+            here = [line for line in bought if line.sale_date.replace(day=1) == close.replace(day=1)]
+            row = {
+                "sale_month": close.replace(day=1),
+                "as_of_date": close,
+                "customer_id": customer,
+                "rfm_segment": "New Customers" if close == closes[0] else "Others",
+                "previous_segment": {0: None, 1: "New Customers"}.get(closes.index(close), "Others"),
+                "order_count": len({line.invoice_no for line in here if not line.invoice_no.startswith("C")}),
+                "net_revenue": sum((line.quantity * Decimal(line.unit_price) for line in here), Decimal(0)),
+            }
+            rows.append(row)
+    return _shaped(CUSTOMER_SEGMENT_MONTH, pl.DataFrame(rows, infer_schema_length=None))
 
 
 def _version(members: list[dict[str, object]], key: str, column: str, value: str | None, day: date) -> object:

@@ -33,6 +33,7 @@ MARTS = (
     "monthly_sales",
     "product_performance",
     "sales_by_period",
+    "segment_transitions",
 )
 DAYS = {line.sale_date for line in LINES}
 DECEMBER, JANUARY, MARCH = date(2010, 12, 1), date(2011, 1, 1), date(2011, 3, 1)
@@ -213,16 +214,44 @@ def test_product_performance(built: Project) -> None:
 
 
 def test_cohort_retention(built: Project) -> None:
-    columns = "cohort_month, month_number, cohort_size, active_customer_count, retention_pct, net_revenue"
+    columns = (
+        "cohort_month, month_number, is_closed, cohort_size, active_customer_count, retention_pct, net_revenue,"
+        "revenue_retention_pct, avg_lifetime_value"
+    )
     assert built.ask(f"select {columns} from marts_build.cohort_retention order by 1, 2") == [
-        (DECEMBER, 0, 1, 1, *money("100", "13")),
-        (DECEMBER, 1, 1, 1, *money("100", "-7.75")),
-        (DECEMBER, 2, 1, 0, *money("0", "0")),
-        (DECEMBER, 3, 1, 0, *money("0", "0")),
-        (JANUARY, 0, 1, 1, *money("100", "14")),
-        (JANUARY, 1, 1, 0, *money("0", "0")),
-        (JANUARY, 2, 1, 1, *money("100", "4")),
+        (DECEMBER, 0, True, 1, 1, *money("100", "13", "100", "13")),
+        (DECEMBER, 1, True, 1, 1, *money("100", "-7.75", "-59.6154", "5.25")),
+        (DECEMBER, 2, True, 1, 0, *money("0", "0", "0", "5.25")),
+        (DECEMBER, 3, False, 1, 0, *money("0", "0", "0", "5.25")),
+        (JANUARY, 0, True, 1, 1, *money("100", "14", "100", "14")),
+        (JANUARY, 1, True, 1, 0, *money("0", "0", "0", "14")),
+        (JANUARY, 2, False, 1, 1, *money("100", "4", "28.5714", "18")),
     ]
+
+
+def test_segment_transitions(built: Project) -> None:
+    """Customer 1 is known from December, customer 2 from January; March is open."""
+    columns = "sale_month, from_segment, to_segment, customer_count, from_share_pct, net_revenue, next_month_revenue"
+    nobody, new, others, february = "Not Yet a Customer", "New Customers", "Others", date(2011, 2, 1)
+    assert built.ask(f"select {columns} from marts_build.segment_transitions order by 1, 2, 3") == [
+        (DECEMBER, nobody, new, 1, *money("100", "13", "-7.75")),
+        (JANUARY, new, others, 1, *money("100", "-7.75", "0")),
+        (JANUARY, nobody, new, 1, *money("100", "14", "0")),
+        (february, new, others, 1, *money("100", "0", None)),
+        (february, others, others, 1, *money("100", "0", None)),
+    ]
+
+
+def test_a_close_that_is_missing_or_lost_a_customer_is_reported(project: Project) -> None:
+    load(project.database, LINES, DAYS)
+    with project.database.connect() as connection:
+        connection.execute("delete from gold.customer_segment_month where as_of_date = '2011-01-31'")
+        connection.execute("delete from gold.customer_segment_month where customer_id = '2'")
+    result = project.run("build", "--exclude-resource-type", "unit_test")
+    assert {name for name, _ in failures(result) if name.startswith("assert_")} == {
+        "assert_transitions_hold_every_known_customer",
+        "assert_transitions_start_where_the_month_before_ended",
+    }
 
 
 def test_kpi_spans_end_on_the_newest_day(built: Project) -> None:
@@ -403,4 +432,4 @@ def test_no_model_asks_the_clock(built: Project) -> None:
     clock = re.compile(r"\b(now\(|current_(date|time)|localtime|(clock|statement)_timestamp|timeofday|random\()", re.I)
     models = [node.node for node in compiled.result if node.node.resource_type == "model"]
     assert [model.name for model in models if clock.search(re.sub("--.*", "", model.compiled_code))] == []
-    assert len(models) == 22
+    assert len(models) == 24

@@ -36,6 +36,8 @@ EARLIEST_CORRECTED = date(2010, 6, 1)
 FAULT = re.compile(r"Traceback|\bERROR\b(?!=0)|\bCRITICAL\b")
 
 RATIOS = ("previous_month_change_pct", "previous_year_change_pct")
+SO_FAR = ("revenue_retention_pct", "cumulative_net_revenue", "avg_lifetime_value")
+SCORES = ("recency_score", "frequency_score", "monetary_score")
 RANKS = ("revenue_rank", "revenue_share_pct", "cumulative_share_pct", "abc_class")
 VERSION_KEYS = ("product_key", "customer_key")
 DEPENDENTS: dict[str, tuple[str, Sequence[str]]] = {
@@ -47,11 +49,12 @@ DEPENDENTS: dict[str, tuple[str, Sequence[str]]] = {
     "gold.fact_sale": ("sale_date", VERSION_KEYS),
     "gold.day_quality": ("sale_date", ()),
     "gold.product_category": ("description", ()),
+    "gold.customer_segment_month": ("customer_id", SCORES),
     "marts.daily_sales": ("sale_date", ()),
     "marts.monthly_sales": ("sale_month", RATIOS),
     "marts.sales_by_period": ("period", ()),
     "marts.country_sales": ("sale_month", ()),
-    "marts.cohort_retention": ("sale_month", ()),
+    "marts.cohort_retention": ("sale_month", SO_FAR),
     "marts.customer_lifetime": ("customer_id", ()),
     "marts.product_performance": ("stock_code", RANKS),
 }
@@ -218,6 +221,7 @@ def test_a_late_file_changes_its_day_and_what_depends_on_it(dev: Platform) -> No
         "gold.fact_sale": {day},
         "gold.day_quality": {day},
         "gold.product_category": set(),
+        "gold.customer_segment_month": {invoice["customer_id"]},
         "marts.daily_sales": {day},
         "marts.monthly_sales": {month},
         "marts.sales_by_period": {day, week, month, quarter, date(day.year, 1, 1)},

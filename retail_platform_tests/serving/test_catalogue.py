@@ -51,6 +51,7 @@ def test_what_tells_who_a_customer_is() -> None:
     assert {table.name for table in CATALOGUE.values() if table.is_personal} == {
         "dim_customer",
         "customer_lifetime",
+        "customer_segment_month",
         "customer_value",
     }
     assert [column.name for column in CATALOGUE["fact_sale"].columns.values() if column.is_personal] == ["customer_key"]

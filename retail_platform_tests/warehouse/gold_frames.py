@@ -12,6 +12,7 @@ from decimal import Decimal
 import polars as pl
 
 from retail_platform.contracts import (
+    CUSTOMER_SEGMENT_MONTH,
     CUSTOMER_VALUE,
     DAY_QUALITY,
     DIM_COUNTRY,
@@ -51,7 +52,8 @@ class GoldFrames:
             accepted_amount=pl.col("total_amount").sum(), acceptance_pct=pl.lit(100), **counts
         )
         rows = {"dim_invoice": self.invoices, "fact_sale": self.facts, "day_quality": shaped(DAY_QUALITY, days)}
-        return {table.name: table.empty() for table in (CUSTOMER_VALUE, PRODUCT_PAIR)} | self.dimensions | rows
+        analytics = (CUSTOMER_VALUE, PRODUCT_PAIR, CUSTOMER_SEGMENT_MONTH)
+        return {table.name: table.empty() for table in analytics} | self.dimensions | rows
 
     def of(self, days: Collection[date]) -> "GoldFrames":
         """The same dimensions, and the rows of some days only."""

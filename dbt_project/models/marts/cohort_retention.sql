@@ -30,8 +30,10 @@ cohort_months as (
     select
         cohort_month,
         cohort_size,
-        generate_series(cohort_month, as_of_date, interval '1 month')::date as sale_month
+        sale_month::date as sale_month,
+        sale_month < {{ month_of('as_of_date') }} as is_closed
     from cohorts
+    cross join lateral generate_series(cohort_month, as_of_date, interval '1 month') as sale_month
 ),
 
 activity as (
@@ -56,12 +58,37 @@ retained as (
         cohort_months.cohort_size,
         coalesce(activity.active_customer_count, 0) as active_customer_count,
         round(100.0 * coalesce(activity.active_customer_count, 0) / cohort_months.cohort_size, 4)::numeric(9, 4) as retention_pct,
-        coalesce(activity.net_revenue, 0)::numeric(18, 4) as net_revenue
+        coalesce(activity.net_revenue, 0)::numeric(18, 4) as net_revenue,
+        cohort_months.is_closed
     from cohort_months
     left join activity
         on
             cohort_months.cohort_month = activity.cohort_month
             and cohort_months.sale_month = activity.sale_month
+),
+
+accumulated as (
+    select
+        *,
+        {{ percentage('net_revenue', 'greatest(first_value(net_revenue) over so_far, 0)') }} as revenue_retention_pct,
+        {{ average('net_revenue', 'cohort_size') }} as avg_net_revenue,
+        (sum(net_revenue) over so_far)::numeric(18, 4) as cumulative_net_revenue,
+        {{ average('sum(net_revenue) over so_far', 'cohort_size') }} as avg_lifetime_value
+    from retained
+    window so_far as (partition by cohort_month order by month_number)
 )
 
-select * from retained
+select
+    cohort_month,
+    month_number,
+    sale_month,
+    is_closed,
+    cohort_size,
+    active_customer_count,
+    retention_pct,
+    net_revenue,
+    revenue_retention_pct,
+    avg_net_revenue,
+    cumulative_net_revenue,
+    avg_lifetime_value
+from accumulated
