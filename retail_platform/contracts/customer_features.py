@@ -477,7 +477,7 @@ PRICES = [
         "ratio",
         "mean(unit price / the product's median price so far)",
         "Price paid against what everybody pays for the same product.",
-        lambda rows: pl.col("level").filter(rows).mean(),
+        lambda rows: pl.col("level").filter(rows).sort().mean(),
     ),
     *windowed(
         "discounted_line_share",
@@ -508,7 +508,7 @@ RETURNS = [
         "count",
         "count(distinct invoices with a return)",
         "Invoices that return something.",
-        lambda rows: pl.col("invoice").filter(rows).n_unique(),
+        lambda rows: pl.col("order").filter(rows).n_unique(),
     ),
     *windowed(
         "return_amount",
@@ -570,12 +570,12 @@ LINES = [
     ),
     Feature(
         "country",
-        "line",
+        "last line",
         ALL_DAYS,
         "text",
         "country of the last line that names one",
         "Where the customer is.",
-        pl.col("country").drop_nulls().last(),
+        pl.col("country").last(),
     ),
     *windowed(
         "country_count",

@@ -139,14 +139,6 @@ BUYERS = [
 
 BASKETS = [
     _overall(
-        "mean_order_units_all",
-        "order",
-        "mean count",
-        "mean(units of it in an order)",
-        "Units of it in an order.",
-        pl.col("units").mean(),
-    ),
-    _overall(
         "mean_basket_lines_all",
         "order",
         "mean count",
@@ -160,7 +152,7 @@ BASKETS = [
         "money",
         "mean(amount of an order that has it)",
         "What an order that has it is worth.",
-        pl.col("basket_value").mean(),
+        pl.col("basket_value").sum().cast(pl.Float64) / pl.len(),
     ),
     _overall(
         "alone_order_share_all",
@@ -188,7 +180,7 @@ PRICES = [
     ),
     _overall(
         "last_unit_price",
-        "purchase",
+        "last line",
         "money",
         "unit price of the last line",
         "Newest price; of equal times the higher invoice, then the higher price.",
@@ -200,7 +192,7 @@ PRICES = [
         "money",
         "sample standard deviation(unit price of a line)",
         "How much its price differs; null below two lines.",
-        pl.col("price").std(),
+        pl.col("price").sort().std(),
     ),
     _overall(
         "discounted_line_share_all",
@@ -220,7 +212,7 @@ SEASONS = [
         "share",
         "sum(units of October to December) / sum(units)",
         "Units sold before Christmas.",
-        UNITS.filter(pl.col("quarter") == FOURTH_QUARTER).sum() / UNITS.sum(),
+        UNITS.filter(pl.col("sale_date").dt.quarter() == FOURTH_QUARTER).sum() / UNITS.sum(),
     ),
     _overall(
         "peak_month_all",
@@ -308,6 +300,14 @@ NAMES = [
 """What is said today of its description of then."""
 
 DERIVED = [
+    derived(
+        "mean_order_units_all",
+        ALL_DAYS,
+        "ratio",
+        "unit_count_all / order_count_all",
+        "Units of it in an order that has it.",
+        ratio("unit_count_all", "order_count_all"),
+    ),
     *(
         derived(
             f"mean_unit_price_{window}",

@@ -30,9 +30,12 @@ COLUMNS = (
     "is_cancelled",
 )
 """Of silver lines, what features are made from."""
+CODES = ("stock_code", "invoice_no", "customer_id", "country", "line_type")
+"""Of those, the texts that rows are grouped by: as numbers in a third of the time."""
 DECIMALS = 6
 """Of a share, ratio or mean."""
-ORDER = ("invoice_no", "sale_date")
+DAY_BITS = 2**20
+"""More than there are days: an order's number is that of its invoice, then its day."""
 
 
 def customer_features(lines: pl.LazyFrame, categories: pl.DataFrame, as_of: date) -> pl.DataFrame:
@@ -73,33 +76,38 @@ MAKERS: Mapping[Table, Callable[[pl.LazyFrame, pl.DataFrame, date], pl.DataFrame
 
 
 def _known(lines: pl.LazyFrame, as_of: date) -> pl.DataFrame:
-    """The lines up to the day, oldest first: in one order, so that a sum of floats is always the same."""
-    known = lines.filter(pl.col("sale_date") <= as_of).select(COLUMNS)
-    aged = known.with_columns(age=(pl.lit(as_of) - pl.col("sale_date")).dt.total_days(), amount="line_amount")
-    return aged.sort("invoiced_at", "invoice_no", "stock_code", "unit_price", "quantity", "country").collect()
+    """The lines up to the day, in no order."""
+    known = lines.filter(pl.col("sale_date") <= as_of).select(COLUMNS).with_columns(pl.col(CODES).cast(pl.Categorical))
+    order = pl.col("invoice_no").to_physical().cast(pl.Int64) * DAY_BITS + pl.col("sale_date").to_physical()
+    age = (pl.lit(as_of) - pl.col("sale_date")).dt.total_days()
+    units = pl.col("quantity").cast(pl.Int64)
+    return known.with_columns(units, order=order, age=age.cast(pl.Int32), amount=pl.col("line_amount")).collect()
 
 
 def _purchases(known: pl.DataFrame) -> pl.DataFrame:
     """Uncancelled product lines, with their price against the median price of the product so far."""
     bought = (pl.col("line_type") == "product") & ~pl.col("is_cancelled") & (pl.col("quantity") > 0)
     purchases = known.filter(bought).with_columns(price=pl.col("unit_price").cast(pl.Float64))
-    medians = purchases.group_by("stock_code").agg(median_price=pl.col("price").quantile(0.5, "lower"))
-    return purchases.join(medians, on="stock_code", how="left", maintain_order="left").with_columns(
-        level=pl.col("price") / pl.col("median_price"), quarter=pl.col("sale_date").dt.quarter()
-    )
+    median = pl.col("price").quantile(0.5, "lower").over("stock_code")
+    return purchases.with_columns(median_price=median, level=pl.col("price") / median)
 
 
 def _returns(known: pl.DataFrame) -> pl.DataFrame:
     returned = known.filter((pl.col("line_type") == "product") & (pl.col("quantity") < 0))
-    return returned.with_columns(invoice=pl.struct(ORDER), amount=-pl.col("amount"), units=-pl.col("quantity"))
+    return returned.with_columns(amount=-pl.col("amount"), units=-pl.col("quantity"))
+
+
+def _newest(lines: pl.DataFrame, key: str) -> pl.DataFrame:
+    """The lines of each member's last day, in the order of time, then invoice and price."""
+    newest = lines.filter(pl.col("age") == pl.col("age").min().over(key))
+    texts = newest.with_columns(pl.col("invoice_no", "country").cast(pl.String))
+    return texts.sort("invoiced_at", "invoice_no", "unit_price", "country")
 
 
 def _names(known: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFrame:
     """Each product code's description of its last month that names one, and what is said of that."""
-    described = known.filter(pl.col("description").is_not_null())
-    newest = described.with_columns(month=pl.col("sale_date").dt.month_start()).filter(
-        pl.col("month") == pl.col("month").max().over("stock_code")
-    )
+    described = known.select("stock_code", "description", month=pl.col("sale_date").dt.month_start()).drop_nulls()
+    newest = described.filter(pl.col("month") == pl.col("month").max().over("stock_code"))
     counted = newest.group_by("stock_code", "description").len().sort("len", "description", descending=[True, False])
     commonest = counted.group_by("stock_code", maintain_order=True).agg(pl.col("description").first())
     codes = known.select(pl.col("stock_code").unique()).join(commonest, on="stock_code", how="left")
@@ -111,7 +119,7 @@ def _names(known: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFrame:
 def _customer_bases(known: pl.DataFrame, names: pl.DataFrame) -> dict[str, pl.DataFrame]:
     lines = known.filter(pl.col("customer_id").is_not_null())
     purchases = _purchases(known).filter(pl.col("customer_id").is_not_null())
-    orders = _orders(purchases, "customer_id")
+    orders = _orders(purchases)
     products = _by_age(purchases, "customer_id", "stock_code")
     return {
         "order": orders,
@@ -121,21 +129,24 @@ def _customer_bases(known: pl.DataFrame, names: pl.DataFrame) -> dict[str, pl.Da
         "purchase": purchases,
         "return": _returns(lines),
         "line": lines,
+        "last line": _newest(lines.filter(pl.col("country").is_not_null()), "customer_id"),
     }
 
 
-def _orders(purchases: pl.DataFrame, *member: str) -> pl.DataFrame:
-    """One row per order, in the order of time."""
-    orders = purchases.group_by(*member, *ORDER, maintain_order=True).agg(
-        pl.col("age", "invoiced_at", "quarter").first(),
+def _orders(purchases: pl.DataFrame) -> pl.DataFrame:
+    """One row per customer and order, in the order of time: so that a sum of floats is always the same."""
+    orders = purchases.group_by("customer_id", "order").agg(
+        pl.col("age", "sale_date", "invoice_no").first(),
+        pl.col("invoiced_at").min(),
         pl.col("amount").sum(),
-        units=pl.col("quantity").cast(pl.Int64).sum(),
+        units=pl.col("quantity").sum(),
         lines=pl.len(),
         products=pl.col("stock_code").n_unique(),
     )
-    return orders.with_columns(
+    return orders.sort("invoiced_at", pl.col("invoice_no").cast(pl.String)).with_columns(
         value=pl.col("amount").cast(pl.Float64),
         month=pl.col("sale_date").dt.month_start(),
+        quarter=pl.col("sale_date").dt.quarter(),
         weekday=pl.col("sale_date").dt.weekday(),
         hour=pl.col("invoiced_at").dt.hour() + pl.col("invoiced_at").dt.minute() / 60,
     )
@@ -143,7 +154,7 @@ def _orders(purchases: pl.DataFrame, *member: str) -> pl.DataFrame:
 
 def _order_days(orders: pl.DataFrame) -> pl.DataFrame:
     """One row per customer and day with an order, with the days since the one before."""
-    days = orders.select("customer_id", "age").unique().sort("customer_id", "age", descending=[False, True])
+    days = orders.select("customer_id", "age").unique().sort("age", descending=True)
     return days.with_columns(gap=pl.col("age").shift().over("customer_id") - pl.col("age"))
 
 
@@ -155,35 +166,32 @@ def _by_age(purchases: pl.DataFrame, *by: str) -> pl.DataFrame:
 def _category_shares(products: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """One row per customer and category, the greatest first."""
     named = products.join(names.select("stock_code", "category"), on="stock_code", how="left")
-    sums = _by_age(named, "customer_id", "category").sort("amount", "category", descending=[True, False])
-    amount = pl.col("amount").cast(pl.Float64)
-    return sums.with_columns(share=amount / amount.sum().over("customer_id"))
+    sums = named.group_by("customer_id", "category").agg(pl.col("amount").sum(), pl.col("age").min())
+    share = pl.col("amount").cast(pl.Float64) / pl.col("amount").sum().over("customer_id").cast(pl.Float64)
+    return sums.sort("amount", "category", descending=[True, False]).with_columns(share=share)
 
 
 def _product_bases(known: pl.DataFrame, names: pl.DataFrame) -> dict[str, pl.DataFrame]:
     purchases = _purchases(known)
-    months = purchases.group_by("stock_code", month=pl.col("sale_date").dt.month())
     return {
         "name": names,
         "purchase": purchases,
         "order": _with_baskets(purchases),
         "day": purchases.select("stock_code", "age").unique(),
         "customer": _by_age(purchases.filter(pl.col("customer_id").is_not_null()), "stock_code", "customer_id"),
-        "month": months.agg(units=pl.col("quantity").cast(pl.Int64).sum()),
+        "month": purchases.group_by("stock_code", month=pl.col("sale_date").dt.month()).agg(
+            units=pl.col("quantity").sum()
+        ),
+        "last line": _newest(purchases, "stock_code"),
         "return": _returns(known),
     }
 
 
 def _with_baskets(purchases: pl.DataFrame) -> pl.DataFrame:
     """One row per product and order, with what the whole order holds."""
-    totals = {"basket_lines": pl.len(), "basket_value": pl.col("amount").sum()}
-    baskets = purchases.group_by(ORDER).agg(**totals).with_columns(pl.col("basket_value").cast(pl.Float64))
-    rows = purchases.group_by("stock_code", *ORDER, maintain_order=True).agg(
-        pl.col("age", "country").first(),
-        units=pl.col("quantity").cast(pl.Int64).sum(),
-        is_guest=pl.col("customer_id").first().is_null(),
-    )
-    return rows.join(baskets, on=ORDER, how="left", maintain_order="left")
+    baskets = purchases.group_by("order").agg(basket_lines=pl.len(), basket_value=pl.col("amount").sum())
+    held = purchases.select("stock_code", "order", "age", "country", is_guest=pl.col("customer_id").is_null())
+    return held.unique(["stock_code", "order"]).join(baskets, on="order", how="left")
 
 
 def _table(
@@ -191,17 +199,17 @@ def _table(
 ) -> pl.DataFrame:
     """Sum every basis up by member, and compute what is made of the sums; members are those of one basis."""
     (key,) = table.key
-    frame = bases[members].select(pl.col(key).unique().sort()).with_columns(as_of_date=pl.lit(as_of))
+    frame = bases[members].select(pl.col(key).unique()).with_columns(as_of_date=pl.lit(as_of))
     for basis, rows in bases.items():
         summed = [feature for feature in features if feature.basis == basis]
-        sums = rows.group_by(key, maintain_order=True).agg(**{f.name: f.expression for f in summed})
+        sums = rows.group_by(key).agg(**{feature.name: feature.expression for feature in summed})
         frame = frame.join(sums, on=key, how="left", maintain_order="left").with_columns(
-            pl.col([f.name for f in summed if f.is_zero_without_rows]).fill_null(0)
+            pl.col([feature.name for feature in summed if feature.is_zero_without_rows]).fill_null(0)
         )
     for feature in features:
         if feature.basis == FEATURES:
             frame = frame.with_columns(feature.expression.alias(feature.name))
-    return frame.select(_cast(name, dtype) for name, dtype in table.schema.items())
+    return frame.select(_cast(name, dtype) for name, dtype in table.schema.items()).sort(key)
 
 
 def _cast(name: str, dtype: pl.DataType) -> pl.Expr:

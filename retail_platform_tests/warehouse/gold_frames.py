@@ -12,6 +12,7 @@ from decimal import Decimal
 import polars as pl
 
 from retail_platform.contracts import (
+    CUSTOMER_FEATURE,
     CUSTOMER_VALUE,
     DAY_QUALITY,
     DIM_COUNTRY,
@@ -21,6 +22,7 @@ from retail_platform.contracts import (
     DIM_PRODUCT,
     FACT_SALE,
     PRODUCT_CATEGORY,
+    PRODUCT_FEATURE,
     PRODUCT_PAIR,
     Table,
 )
@@ -44,14 +46,15 @@ class GoldFrames:
 
     @property
     def tables(self) -> dict[str, pl.DataFrame]:
-        """The rows of every gold table; no row was rejected on any day, and of analytics there are none."""
+        """The rows of every gold table; no row was rejected on any day, analytics and features have none."""
         counts = dict.fromkeys((name for name in DAY_QUALITY.schema if name.endswith("_rows")), pl.lit(0))
         counts |= dict.fromkeys(("delivered_rows", "accepted_rows"), pl.len())
         days = self.facts.group_by("sale_month", "sale_date").agg(
             accepted_amount=pl.col("total_amount").sum(), acceptance_pct=pl.lit(100), **counts
         )
         rows = {"dim_invoice": self.invoices, "fact_sale": self.facts, "day_quality": shaped(DAY_QUALITY, days)}
-        return {table.name: table.empty() for table in (CUSTOMER_VALUE, PRODUCT_PAIR)} | self.dimensions | rows
+        unsaid = (CUSTOMER_VALUE, PRODUCT_PAIR, CUSTOMER_FEATURE, PRODUCT_FEATURE)
+        return {table.name: table.empty() for table in unsaid} | self.dimensions | rows
 
     def of(self, days: Collection[date]) -> "GoldFrames":
         """The same dimensions, and the rows of some days only."""
