@@ -146,7 +146,7 @@ PRODUCT_ANSWERS: dict[str, Any] = {
     "top_customer_amount_all": Decimal(40),
     "guest_order_share_all": 0.2,
     "mean_basket_lines_all": 1.4,
-    "mean_basket_value_all": Decimal("13.10"),
+    "mean_basket_value_all": Decimal("13.70"),
     "alone_order_share_all": 0.6,
     "median_unit_price_all": Decimal(2),
     "max_unit_price_all": Decimal("2.50"),
@@ -217,7 +217,7 @@ some_lines = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(rows=some_lines, days_before=st.integers(0, 100))
 def test_features_of_a_day_use_nothing_later(rows: list[dict[str, Any]], days_before: int) -> None:
     """Of all lines, of those up to the day, and of these in another order: the same features, and sound ones."""
