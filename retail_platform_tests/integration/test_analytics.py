@@ -1,4 +1,4 @@
-"""Customers' value and product pairs through the graph: made again only when they must be, and then as a rebuild."""
+"""Analytics and features through the graph: made again only when they must be, and then as a rebuild makes them."""
 
 import random
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retail_platform.contracts import CUSTOMER_VALUE, PRODUCT_PAIR
+from retail_platform.contracts import CUSTOMER_FEATURE, CUSTOMER_VALUE, PRODUCT_FEATURE, PRODUCT_PAIR
 from retail_platform.lakehouse.days import Days
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.lakehouse.landing import register_arrivals
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 SPAN = Days(date(2011, 1, 1), date(2011, 4, 1))
 NAMES = ("visits", "open", "late", "closing", "early", "withdrawn")
 STAMPS = {name: f"2011040{number}T000000Z" for number, name in enumerate(NAMES, start=3)}
-TABLES = (CUSTOMER_VALUE, PRODUCT_PAIR)
+TABLES = (CUSTOMER_VALUE, PRODUCT_PAIR, CUSTOMER_FEATURE, PRODUCT_FEATURE)
 
 Row = tuple[object, ...]
 

@@ -103,7 +103,7 @@ def silver() -> Iterator[duckdb.DuckDBPyConnection]:
 
 @pytest.fixture(scope="module")
 def lines(silver: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    return silver.table("silver").pl()
+    return pl.DataFrame(silver.table("silver").pl())
 
 
 def test_customers_equal_sql(silver: duckdb.DuckDBPyConnection, lines: pl.DataFrame) -> None:
