@@ -377,6 +377,24 @@ def fetch(dataset: str, folder: Path, url: str | None) -> None:
     console.print(str(workbook))
 
 
+@main.command()
+@click.option("--as-of", "days", type=DAY, required=True, multiple=True, help="The day, yyyy-mm-dd; again for more.")
+@click.option("--of", "members", type=click.Choice(["customers", "products"]), default="customers", show_default=True)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A Parquet file.")
+def features(days: Sequence[datetime], members: Literal["customers", "products"], output: Path) -> None:
+    """Write the features of past days into a Parquet file: each day's from nothing later."""
+    from retail_platform.past_features import NoFeaturesError, past_features
+
+    if not output.parent.is_dir():
+        raise click.BadParameter(f"--output {output}: no such folder {output.parent}; make it, or name another.")
+    try:
+        frame = past_features(get_settings(), members, [day.date() for day in days])
+    except NoFeaturesError as error:
+        raise click.ClickException(str(error)) from error
+    frame.write_parquet(output)
+    console.print(f"{frame.height} rows of {frame.width} columns in {output}")
+
+
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: Sequence[str]) -> None:

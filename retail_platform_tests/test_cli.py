@@ -1,15 +1,20 @@
 """The command's answers to what people type, on a platform without data; whole runs are in integration/."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import click
+import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
 from retail_platform.cli import land, main
+from retail_platform.contracts import SILVER_SALES
+from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import Settings
 from retail_platform.warehouse.connection import Database
+from retail_platform_tests.transforms.frames import silver_lines
 
 
 @pytest.fixture
@@ -91,3 +96,24 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(click.BadParameter, match="given twice"):
         land(settings, sources)
     assert not settings.landing.exists()
+
+
+def test_features_of_a_day_that_the_lake_does_not_hold(home: Path) -> None:
+    empty = retail("features", "--as-of", "2011-06-15", "--output", f"{home}/f.parquet")
+    assert empty.exit_code == 1
+    assert "the lake holds no sale yet" in empty.output
+    nowhere = retail("features", "--as-of", "2011-06-15", "--output", f"{home}/none/f.parquet")
+    assert nowhere.exit_code == 2
+    assert "no such folder" in nowhere.output.replace("\n", "")
+
+    lines = silver_lines({"sale_date": date(2011, 1, 10)}, {"sale_date": date(2011, 2, 20), "invoice_no": "2"})
+    Lake(Settings(home=home).lake).replace_months(SILVER_SALES, lines, [date(2011, 1, 1), date(2011, 2, 1)])
+    late = retail("features", "--as-of", "2011-02-21", "--output", f"{home}/f.parquet")
+    assert late.exit_code == 1
+    assert "sales of 2011-01-10 to 2011-02-20" in late.output.replace("\n", " ")
+    days = ("--as-of", "2011-02-20", "--as-of", "2011-01-31")
+    assert retail("features", *days, "--output", f"{home}/f.parquet").exit_code == 0
+    written = pl.read_parquet(home / "f.parquet").select("as_of_date", "customer_id", "order_count_all")
+    assert written.rows() == [(date(2011, 1, 31), "13085", 1), (date(2011, 2, 20), "13085", 2)]
+    assert retail("features", *days, "--of", "products", "--output", f"{home}/p.parquet").exit_code == 0
+    assert pl.read_parquet(home / "p.parquet")["order_count_all"].to_list() == [1, 2]

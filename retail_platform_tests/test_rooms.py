@@ -32,6 +32,7 @@ BELOW: dict[str, set[str]] = {
         "warehouse",
     },
     "definitions": {"defs"},
+    "past_features": {"contracts", "lakehouse", "settings", "transforms"},
     "status": {"contracts", "lakehouse", "settings", "warehouse"},
     "runs": {"definitions", "defs.partitions", "instance", "lakehouse.days", "settings"},
     "serving": {
@@ -43,7 +44,17 @@ BELOW: dict[str, set[str]] = {
         "transforms.countries",
         "warehouse",
     },
-    "cli": {"instance", "lakehouse", "serving", "settings", "sources", "runs", "status", "warehouse"},
+    "cli": {
+        "instance",
+        "lakehouse",
+        "past_features",
+        "serving",
+        "settings",
+        "sources",
+        "runs",
+        "status",
+        "warehouse",
+    },
 }
 """What each room may import besides itself: whole rooms, or single modules of one."""
 

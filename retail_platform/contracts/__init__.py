@@ -2,6 +2,7 @@
 
 from retail_platform.contracts.base import Contract, Table
 from retail_platform.contracts.bronze import BRONZE_DAYS, BRONZE_SALES
+from retail_platform.contracts.customer_features import CUSTOMER_FEATURE
 from retail_platform.contracts.gold import (
     CUSTOMER_VALUE,
     DAY_QUALITY,
@@ -14,6 +15,7 @@ from retail_platform.contracts.gold import (
     PRODUCT_CATEGORY,
     PRODUCT_PAIR,
 )
+from retail_platform.contracts.product_features import PRODUCT_FEATURE
 from retail_platform.contracts.segments import CUSTOMER_SEGMENT_MONTH
 from retail_platform.contracts.silver import (
     CUSTOMER_MONTHS,
@@ -35,9 +37,11 @@ GOLD_TABLES: tuple[Table, ...] = (
     CUSTOMER_VALUE,
     PRODUCT_PAIR,
     CUSTOMER_SEGMENT_MONTH,
+    CUSTOMER_FEATURE,
+    PRODUCT_FEATURE,
 )
 """The star schema, referenced tables before the tables that reference them; the quality of its days; categories;
-analytics."""
+analytics; features."""
 
 TABLES: tuple[Table, ...] = (
     BRONZE_SALES,
@@ -54,6 +58,7 @@ TABLES: tuple[Table, ...] = (
 __all__ = [
     "BRONZE_DAYS",
     "BRONZE_SALES",
+    "CUSTOMER_FEATURE",
     "CUSTOMER_MONTHS",
     "CUSTOMER_SEGMENT_MONTH",
     "CUSTOMER_VALUE",
@@ -66,6 +71,7 @@ __all__ = [
     "FACT_SALE",
     "GOLD_TABLES",
     "PRODUCT_CATEGORY",
+    "PRODUCT_FEATURE",
     "PRODUCT_MONTHS",
     "PRODUCT_PAIR",
     "SILVER_DAYS",

@@ -15,6 +15,7 @@ GROUPS = {"landing", "bronze", "silver", "gold", "warehouse", "marts"}
 KEYS = [
     "bronze/days",
     "bronze/sales",
+    "gold/customer_feature",
     "gold/customer_segment_month",
     "gold/customer_value",
     "gold/day_quality",
@@ -25,6 +26,7 @@ KEYS = [
     "gold/dim_product",
     "gold/fact_sale",
     "gold/product_category",
+    "gold/product_feature",
     "gold/product_pair",
     "intermediate/int_customers__narrowed_to_current",
     "intermediate/int_invoices__pivoted_by_line_type",
@@ -59,6 +61,7 @@ KEYS = [
     "staging/stg_warehouse__fact_sale",
     "staging/stg_warehouse__product_category",
     "staging/stg_warehouse__product_pair",
+    "warehouse/customer_feature",
     "warehouse/customer_segment_month",
     "warehouse/customer_value",
     "warehouse/day_quality",
@@ -69,6 +72,7 @@ KEYS = [
     "warehouse/dim_product",
     "warehouse/fact_sale",
     "warehouse/product_category",
+    "warehouse/product_feature",
     "warehouse/product_pair",
 ]
 
@@ -148,6 +152,9 @@ def test_checks_that_stop_bad_data() -> None:
         "gold/fact_sale:no_orphan_keys",
         "gold/fact_sale:totals_match",
         "gold/product_pair:pairs_are_consistent",
+        "gold/customer_feature:features_are_finite",
+        "gold/customer_feature:point_in_time_holds",
+        "gold/product_feature:point_in_time_holds",
         "marts/publication:totals_match",
     }
     assert expected <= blocking

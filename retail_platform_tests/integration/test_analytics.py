@@ -1,4 +1,4 @@
-"""Analytics and segments over time through the graph: made again only when they must be, then as a rebuild."""
+"""Tables of closed days through the graph: made again only when they must be, and then as a rebuild makes them."""
 
 import random
 import shutil
@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from retail_platform.contracts import CUSTOMER_SEGMENT_MONTH, CUSTOMER_VALUE, PRODUCT_PAIR
+from retail_platform.contracts import (
+    CUSTOMER_FEATURE,
+    CUSTOMER_SEGMENT_MONTH,
+    CUSTOMER_VALUE,
+    PRODUCT_FEATURE,
+    PRODUCT_PAIR,
+)
 from retail_platform.lakehouse.days import Days
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.lakehouse.landing import register_arrivals
@@ -20,7 +26,7 @@ pytestmark = pytest.mark.slow
 SPAN = Days(date(2011, 1, 1), date(2011, 4, 1))
 NAMES = ("visits", "open", "late", "closing", "early", "withdrawn")
 STAMPS = {name: f"2011040{number}T000000Z" for number, name in enumerate(NAMES, start=3)}
-TABLES = (CUSTOMER_VALUE, PRODUCT_PAIR, CUSTOMER_SEGMENT_MONTH)
+TABLES = (CUSTOMER_VALUE, PRODUCT_PAIR, CUSTOMER_SEGMENT_MONTH, CUSTOMER_FEATURE, PRODUCT_FEATURE)
 
 Row = tuple[object, ...]
 

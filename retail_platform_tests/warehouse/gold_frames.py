@@ -12,8 +12,6 @@ from decimal import Decimal
 import polars as pl
 
 from retail_platform.contracts import (
-    CUSTOMER_SEGMENT_MONTH,
-    CUSTOMER_VALUE,
     DAY_QUALITY,
     DIM_COUNTRY,
     DIM_CUSTOMER,
@@ -21,8 +19,8 @@ from retail_platform.contracts import (
     DIM_INVOICE,
     DIM_PRODUCT,
     FACT_SALE,
+    GOLD_TABLES,
     PRODUCT_CATEGORY,
-    PRODUCT_PAIR,
     Table,
 )
 from retail_platform.transforms.keys import line_ids, surrogate_keys
@@ -45,15 +43,14 @@ class GoldFrames:
 
     @property
     def tables(self) -> dict[str, pl.DataFrame]:
-        """The rows of every gold table; no row was rejected on any day, and of analytics there are none."""
+        """The rows of every gold table; no row was rejected on any day, analytics and features have none."""
         counts = dict.fromkeys((name for name in DAY_QUALITY.schema if name.endswith("_rows")), pl.lit(0))
         counts |= dict.fromkeys(("delivered_rows", "accepted_rows"), pl.len())
         days = self.facts.group_by("sale_month", "sale_date").agg(
             accepted_amount=pl.col("total_amount").sum(), acceptance_pct=pl.lit(100), **counts
         )
         rows = {"dim_invoice": self.invoices, "fact_sale": self.facts, "day_quality": shaped(DAY_QUALITY, days)}
-        analytics = (CUSTOMER_VALUE, PRODUCT_PAIR, CUSTOMER_SEGMENT_MONTH)
-        return {table.name: table.empty() for table in analytics} | self.dimensions | rows
+        return {table.name: table.empty() for table in GOLD_TABLES} | self.dimensions | rows
 
     def of(self, days: Collection[date]) -> "GoldFrames":
         """The same dimensions, and the rows of some days only."""
