@@ -14,6 +14,7 @@ from retail_platform.contracts.gold import (
     PRODUCT_CATEGORY,
     PRODUCT_PAIR,
 )
+from retail_platform.contracts.products import PRICE_ELASTICITY, PRODUCT_DEMAND, SEASONALITY_INDEX
 from retail_platform.contracts.silver import (
     CUSTOMER_MONTHS,
     PRODUCT_MONTHS,
@@ -33,6 +34,9 @@ GOLD_TABLES: tuple[Table, ...] = (
     PRODUCT_CATEGORY,
     CUSTOMER_VALUE,
     PRODUCT_PAIR,
+    PRODUCT_DEMAND,
+    PRICE_ELASTICITY,
+    SEASONALITY_INDEX,
 )
 """The star schema, referenced tables before the tables that reference them; the quality of its days; categories;
 analytics."""
@@ -62,9 +66,12 @@ __all__ = [
     "DIM_PRODUCT",
     "FACT_SALE",
     "GOLD_TABLES",
+    "PRICE_ELASTICITY",
     "PRODUCT_CATEGORY",
+    "PRODUCT_DEMAND",
     "PRODUCT_MONTHS",
     "PRODUCT_PAIR",
+    "SEASONALITY_INDEX",
     "SILVER_DAYS",
     "SILVER_REJECTS",
     "SILVER_SALES",

@@ -29,9 +29,14 @@ def stands(lake: Lake, table: Table, frame: pl.DataFrame, days: Days) -> bool:
 
 
 def kept(
-    lake: Lake, table: Table, frame: pl.DataFrame, position: dict[str, int], more: dict[str, Any]
+    lake: Lake,
+    table: Table,
+    frame: pl.DataFrame,
+    position: dict[str, int],
+    more: dict[str, Any],
+    note: str | None = None,
 ) -> dg.MaterializeResult[Any]:
     """The table as it stands, or written when it was made again."""
-    version = lake.replace(table, frame, consumed=position) if more["made_again"] else lake.version(table)
+    version = lake.replace(table, frame, consumed=position, note=note) if more["made_again"] else lake.version(table)
     assert version is not None
     return written(lake, table, frame, version, **more)
