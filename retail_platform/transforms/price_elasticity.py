@@ -117,9 +117,8 @@ def _without_months(weeks: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sums() -> list[pl.Expr]:
-    products = [
-        (pl.col(first) * pl.col(second)).sum().alias(first + second) for first, second in ("pp", "pt", "tt", "py", "ty")
-    ]
+    pairs = (("p", "p"), ("p", "t"), ("t", "t"), ("p", "y"), ("t", "y"))
+    products = [(pl.col(first) * pl.col(second)).sum().alias(first + second) for first, second in pairs]
     return [*products, (pl.col("total") ** 2).sum()]
 
 

@@ -92,7 +92,7 @@ def classes_cover_the_revenue(demand: pl.DataFrame, revenue: Decimal) -> Finding
     found = Decimal(demand["net_revenue"].sum() or 0)
     parts = pl.col("sold_amount") - pl.col("returned_amount") - pl.col("unmatched_amount")
     torn = demand.filter(parts != pl.col("net_revenue"))
-    shares = demand["revenue_share_pct"].sum() if demand["revenue_share_pct"].count() else 100
+    shares = float(demand["revenue_share_pct"].sum()) if demand["revenue_share_pct"].count() else 100.0
     return Finding(
         "classes_cover_the_revenue",
         found == revenue and torn.is_empty() and abs(shares - 100) < 0.01,
