@@ -22,7 +22,7 @@ def weeks_of(code: str = "A", count: int = 100, power: float = -2.0, noise: floa
     drawn = np.random.default_rng(1)
     rows = []
     for number in range(count):
-        week, price = MONDAY + timedelta(weeks=number), PRICES[number * 7 // 3 % len(PRICES)]
+        week, price = MONDAY + timedelta(weeks=number), PRICES[number % len(PRICES)]
         level = 1e8 * 1.01**number * (1 + week.month % 3) * float(np.exp(noise * drawn.normal()))
         rows.append((code, week, round(level * float(price) ** power), price))
     return pl.DataFrame(rows, schema=["stock_code", "week", "units", "price"], orient="row").cast(

@@ -23,7 +23,12 @@ from retail_platform_tests.transforms.frames import silver_lines
 END = date(2011, 12, 1)
 CATEGORIES = pl.DataFrame({"stock_code": ["A"], "category": ["kitchen"]})
 
-SOLD: dict[str, Any] = {"sale_date": pl.Date, "stock_code": pl.String, "net_revenue": pl.Decimal(38, 4), "unit_count": pl.Int64}
+SOLD: dict[str, Any] = {
+    "sale_date": pl.Date,
+    "stock_code": pl.String,
+    "net_revenue": pl.Decimal(38, 4),
+    "unit_count": pl.Int64,
+}
 
 Sale = tuple[date, str, int, int]
 
