@@ -107,6 +107,18 @@ select weekday, sum(700 * revenue / total) / 2 from (
 ) group by 1 order by 1
 """
 
+CARELESS = """
+with weeks as (
+  select stock_code, date_trunc('week', sale_date) as week, ln(sum(quantity)) as units,
+    ln(sum(line_amount)::double / sum(quantity)) as price
+  from silver
+  where line_type = 'product' and quantity > 0 and sale_date between '2009-12-07' and '2011-11-27' group by all
+)
+select median(slope) from (
+  select regr_slope(units, price) as slope from weeks semi join estimated using (stock_code) group by stock_code)
+"""
+"""All lines at their mean price, bulk and guests included, without months and trend: of the same products."""
+
 WEEKS = """
 with bought as (
   select stock_code, date_trunc('week', sale_date)::date as week, quantity, unit_price from silver
@@ -158,6 +170,10 @@ def test_elasticities_equal_statsmodels(silver: duckdb.DuckDBPyConnection, lines
 
     frame = price_elasticities(product_weeks(lines.lazy(), AS_OF).collect(), AS_OF)
     print(elasticities_are_plausible(frame).description, frame["elasticity"].median())
+    silver.register("estimated", frame.select("stock_code").to_arrow())
+    careless = silver.sql(CARELESS).fetchall()[0][0]
+    print(f"Median elasticity of the same products from all lines, without months and trend: {careless:.2f}")
+    assert careless < frame["elasticity"].median()
     for row in frame.sort("unit_count", descending=True)[:: frame.height // 12].iter_rows(named=True):
         weeks = silver.sql(WEEKS, params={"code": row["stock_code"]}).pl()
         months = weeks["week"].dt.month().to_dummies().to_numpy().astype(float)
