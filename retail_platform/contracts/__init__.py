@@ -16,6 +16,7 @@ from retail_platform.contracts.gold import (
     PRODUCT_PAIR,
 )
 from retail_platform.contracts.product_features import PRODUCT_FEATURE
+from retail_platform.contracts.products import PRICE_ELASTICITY, PRODUCT_DEMAND, SEASONALITY_INDEX
 from retail_platform.contracts.segments import CUSTOMER_SEGMENT_MONTH
 from retail_platform.contracts.silver import (
     CUSTOMER_MONTHS,
@@ -39,6 +40,9 @@ GOLD_TABLES: tuple[Table, ...] = (
     CUSTOMER_SEGMENT_MONTH,
     CUSTOMER_FEATURE,
     PRODUCT_FEATURE,
+    PRODUCT_DEMAND,
+    PRICE_ELASTICITY,
+    SEASONALITY_INDEX,
 )
 """The star schema, referenced tables before the tables that reference them; the quality of its days; categories;
 analytics; features."""
@@ -70,10 +74,13 @@ __all__ = [
     "DIM_PRODUCT",
     "FACT_SALE",
     "GOLD_TABLES",
+    "PRICE_ELASTICITY",
     "PRODUCT_CATEGORY",
+    "PRODUCT_DEMAND",
     "PRODUCT_FEATURE",
     "PRODUCT_MONTHS",
     "PRODUCT_PAIR",
+    "SEASONALITY_INDEX",
     "SILVER_DAYS",
     "SILVER_REJECTS",
     "SILVER_SALES",

@@ -43,6 +43,21 @@ def calibration_plot(deciles: pl.DataFrame, title: str) -> dg.MarkdownMetadataVa
     return _image(figure, title)
 
 
+def seasonality_plot(indices: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """The shop's index of each month, with the range of the single years, as an image inside Markdown.
+
+    Args:
+        indices: contract `SeasonalityIndex`.
+    """
+    months = indices.filter((pl.col("scope") == "shop") & (pl.col("cycle") == "month")).sort("position")
+    figure, axes = _figure("Revenue by month of the year, 100 is the mean")
+    position, index = months["position"].to_numpy(), months["revenue_index"].to_numpy()
+    axes.bar(position, index)
+    axes.vlines(position, months["lowest_index"].to_numpy(), months["highest_index"].to_numpy(), colors="black")
+    axes.set_xticks(range(1, 13))
+    return _image(figure, "Revenue by month of the year")
+
+
 def heat_map_plot(
     rows: pl.DataFrame, title: str, row_label: str, column_label: str, largest: float | None = None
 ) -> dg.MarkdownMetadataValue:
