@@ -1,8 +1,8 @@
 """From delivered text to silver: typing, cleaning, the rules that drop rows, supersession and repeats.
 
-What the rules are is declared in `contracts/rules.py`. Written on Narwhals, so that it runs on every engine with the same result. Nothing passes through a float or an
-engine's own cast of odd text: values are matched by regular expression first. Reading deliveries and writing tables
-stays out (`lakehouse/`).
+What the rules are is declared in `contracts/rules.py`. Written on Narwhals, so that it runs on every engine with the
+same result. Nothing passes through a float or an engine's own cast of odd text: values are matched by regular
+expression first. Reading deliveries and writing tables stays out (`lakehouse/`).
 """
 
 from collections.abc import Mapping as Dict
