@@ -1,8 +1,8 @@
-"""The rules of sale lines, each declared once: what is expected of a row, what becomes of one that breaks it, and advice.
+"""The rules of sale lines, each declared once: what is expected of a row, what becomes of one that breaks it, advice.
 
 Add a rule as one entry of `RULES`; docs/quality.md says how. Expectations are written on Narwhals, on the columns of
-`transforms/sales.py:judge_sales`: typed values, `is_*`, and the delivered text as `raw_*`. Judging and counting stay out
-(`transforms/sales.py`, `transforms/rules.py`), and so does what a table may hold (its contract).
+`transforms/sales.py:judge_sales`: typed values, `is_*`, and the delivered text as `raw_*`. Judging and counting stay
+out (`transforms/sales.py`, `transforms/rules.py`), and so does what a table may hold (its contract).
 """
 
 from dataclasses import dataclass

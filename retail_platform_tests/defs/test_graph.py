@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from retail_platform.cli import STEPS
+from retail_platform.contracts.rules import rules_that
 from retail_platform.definitions import defs
 
 LAYERS = ("landing", "bronze", "silver", "gold", "warehouse", "staging", "intermediate", "snapshots", "marts")
