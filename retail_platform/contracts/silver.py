@@ -5,21 +5,11 @@ import polars as pl
 
 from retail_platform.contracts.base import Contract, LocalTime, Money, Table
 from retail_platform.contracts.bronze import DayState, DeliveredRow, Origin
+from retail_platform.contracts.rules import rules_that
 
 LINE_TYPES = ("product", "postage", "fee", "discount", "gift_voucher", "manual", "sample", "test", "other")
 
-REJECT_REASONS = (
-    "missing_invoice",
-    "missing_stock_code",
-    "invalid_quantity",
-    "invalid_price",
-    "invalid_date",
-    "adjustment",
-    "zero_price",
-    "test_line",
-    "superseded",
-    "duplicate_line",
-)
+REJECT_REASONS = tuple(rule.name for rule in rules_that("drop"))
 """In the order of judgement: the first that applies is the row's reason."""
 
 

@@ -1,7 +1,7 @@
 """Silver: typed lines, rejects with their reason, and the month summaries that dimensions are judged by."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import narwhals as nw
@@ -16,6 +16,7 @@ from retail_platform.contracts import (
     SILVER_REJECTS,
     SILVER_SALES,
 )
+from retail_platform.contracts.rules import Rule, rules_that
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.partitions import days_of_run
 from retail_platform.defs.plots import daily_revenue_plot
@@ -36,14 +37,46 @@ from retail_platform.settings import Settings
 from retail_platform.transforms.customers import customer_months
 from retail_platform.transforms.products import product_months
 from retail_platform.transforms.quality import (
+    Finding,
     contract_holds,
     keys_are_unique,
     redeliveries_empty_no_invoice,
     rows_match_bronze,
 )
+from retail_platform.transforms.rules import rules_hold
 from retail_platform.transforms.sales import judge_sales, silver_lines, silver_rejects
 
 SALES, REJECTS = key_of(SILVER_SALES), key_of(SILVER_REJECTS)
+FAILING, WARNING = rules_that("fail"), rules_that("warn")
+
+
+class Judged(NamedTuple):
+    """What the rules made of the rows of some days.
+
+    Attributes:
+        rows: the delivered rows (sale_date only).
+        lines: the accepted lines.
+        rejects: the rejected rows.
+        failing: whether the rules hold that stop the run.
+        warning: whether the rules hold that only warn.
+    """
+
+    rows: pl.DataFrame
+    lines: pl.DataFrame
+    rejects: pl.DataFrame
+    failing: list[Finding]
+    warning: list[Finding]
+
+
+def rule_check(rule: Rule) -> dg.AssetCheckSpec:
+    """The check of a rule that drops no row."""
+    return dg.AssetCheckSpec(
+        rule.name,
+        asset=SALES,
+        blocking=rule.severity == "fail",
+        description=f"Broken when {rule.broken_when}. {rule.advice}",
+        metadata={"severity": rule.severity, "columns": ", ".join(rule.columns), "dimension": rule.dimension or ""},
+    )
 
 
 @dg.multi_asset(
@@ -57,6 +90,7 @@ SALES, REJECTS = key_of(SILVER_SALES), key_of(SILVER_REJECTS)
         *check_specs(SALES, *BLOCKING, "rows_match_bronze"),
         *check_specs(SALES, "redeliveries_empty_no_invoice", blocking=False),
         *check_specs(REJECTS, *BLOCKING),
+        *map(rule_check, (*FAILING, *WARNING)),
     ],
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=LAKE_POOL,
@@ -67,11 +101,12 @@ def silver(
     """Type and judge the rows of the run's days, and every row without a usable day."""
     days = days_of_run(context)
     states = pl.concat([lake.scan(BRONZE_DAYS, days), lake.scan_undated(BRONZE_DAYS)]).collect()
-    rows, lines, rejects = _judged(settings, lake, days)
+    rows, lines, rejects, failing, warning = _judged(settings, lake, days)
     yield from require(SALES, [contract_holds(SILVER_SALES, lines), keys_are_unique(SILVER_SALES, lines)])
     yield from require(REJECTS, [contract_holds(SILVER_REJECTS, rejects), keys_are_unique(SILVER_REJECTS, rejects)])
-    yield from require(SALES, [rows_match_bronze(rows, lines, rejects)])
-    yield result_of(redeliveries_empty_no_invoice(lines, rejects), SALES, dg.AssetCheckSeverity.WARN)
+    yield from require(SALES, [rows_match_bronze(rows, lines, rejects), *failing])
+    for finding in (redeliveries_empty_no_invoice(lines, rejects), *warning):
+        yield result_of(finding, SALES, dg.AssetCheckSeverity.WARN)
 
     rejects_version = lake.replace_days_and_undated(SILVER_REJECTS, rejects, days)
     version = lake.replace_days(SILVER_SALES, lines, [days])
@@ -83,22 +118,29 @@ def silver(
     yield written(lake, SILVER_DAYS, states, states_version)
 
 
-def _judged(settings: Settings, lake: Lake, days: Days) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Bronze rows (their day only), silver lines and rejects of the days and of rows without a day."""
+def _judged(settings: Settings, lake: Lake, days: Days) -> Judged:
+    """The rows of the days and those without a day, judged."""
     rows = pl.concat([lake.scan(BRONZE_SALES, days), lake.scan_undated(BRONZE_SALES)]).collect()
     deliveries = Ledger(settings).deliveries()
     ranked = deliveries.select("delivery_id", "file_sha256", "delivery_rank", "mapping").unique()
     mappings = load_mappings(settings)
-    used = {name: mappings[name] for name in ranked["mapping"].unique().sort()}
-    if not used:
-        return rows.select("sale_date"), SILVER_SALES.empty(), SILVER_REJECTS.empty()
+    used = {name: mappings[name] for name in (ranked["mapping"].unique().sort() if ranked.height else mappings)}
     judged = judge_sales(nw.from_native(rows.lazy()), nw.from_native(ranked.lazy()), used).to_native().collect()
     lines, rejects = (part(nw.from_native(judged.lazy())) for part in (silver_lines, silver_rejects))
-    return rows.select("sale_date"), lines.to_native().collect(), rejects.to_native().collect()
+    findings = rules_hold(judged, (*FAILING, *WARNING))
+    return Judged(
+        rows.select("sale_date"),
+        lines.to_native().collect(),
+        rejects.to_native().collect(),
+        failing=findings[: len(FAILING)],
+        warning=findings[len(FAILING) :],
+    )
 
 
 def _by_reason(rejects: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    advice = {rule.name: rule.advice for rule in rules_that("drop")}
     counted = rejects.group_by("reason").agg(rows=pl.len(), amount=pl.col("line_amount").sum()).sort("reason")
+    counted = counted.with_columns(what_to_do=pl.col("reason").replace_strict(advice, return_dtype=pl.String))
     return dg.MetadataValue.md(markdown_table(counted))
 
 

@@ -12,7 +12,7 @@ from retail_platform.contracts.silver import REJECT_REASONS
 
 DAY = ("sale_month", "sale_date")
 REASONS = tuple(reason for reason in REJECT_REASONS if f"{reason}_rows" in DAY_QUALITY.schema)
-"""The reasons that a row with a day can have."""
+"""The reasons that have a column; what a rule without one drops is in rejected_rows only, until it is given one."""
 COUNTS = ("delivered_rows", "accepted_rows", "rejected_rows", *(f"{reason}_rows" for reason in REASONS))
 AMOUNTS = ("accepted_amount", "rejected_amount")
 

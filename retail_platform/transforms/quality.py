@@ -112,18 +112,19 @@ def counts_match_silver(quality: pl.DataFrame, lines: pl.DataFrame, rejects: pl.
     Args:
         quality: the counted days (contract `DayQuality`).
         lines: the accepted lines of those days (sale_date).
-        rejects: the rejected rows of those days (sale_date).
+        rejects: the rejected rows of those days (sale_date, reason).
     """
-    counted = quality
-    for name, frame in (("lines", lines), ("rejects", rejects)):
-        counted = counted.join(_per_day(frame, name), on="sale_date", how="full", coalesce=True)
     parts = ("accepted_rows", "rejected_rows")
     reasons = [name for name in quality.columns if name.endswith("_rows") and name not in ("delivered_rows", *parts)]
+    others = rejects.filter(~pl.format("{}_rows", "reason").is_in(reasons))
+    counted = quality
+    for name, frame in (("lines", lines), ("rejects", rejects), ("others", others)):
+        counted = counted.join(_per_day(frame, name), on="sale_date", how="full", coalesce=True)
     wrong = counted.filter(
         pl.col("accepted_rows").ne_missing(pl.col("lines").fill_null(0))
         | pl.col("rejected_rows").ne_missing(pl.col("rejects").fill_null(0))
         | (pl.col("delivered_rows") != pl.sum_horizontal(parts))
-        | (pl.col("rejected_rows") != pl.sum_horizontal(reasons))
+        | (pl.col("rejected_rows") != pl.sum_horizontal(*reasons, "others"))
     ).sort("sale_date")
     return Finding(
         "counts_match_silver",

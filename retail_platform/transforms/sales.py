@@ -1,8 +1,8 @@
-"""From delivered text to silver: typing, cleaning, the reject reasons, supersession and repeats.
+"""From delivered text to silver: typing, cleaning, the rules that drop rows, supersession and repeats.
 
-Written on Narwhals, so that it runs on every engine with the same result. Nothing passes through a float or an
-engine's own cast of odd text: values are matched by regular expression first. Reading deliveries and writing tables
-stays out (`lakehouse/`).
+What the rules are is declared in `contracts/rules.py`. Written on Narwhals, so that it runs on every engine with the
+same result. Nothing passes through a float or an engine's own cast of odd text: values are matched by regular
+expression first. Reading deliveries and writing tables stays out (`lakehouse/`).
 """
 
 from collections.abc import Mapping as Dict
@@ -12,6 +12,7 @@ from typing import Any
 import narwhals as nw
 
 from retail_platform.contracts import SILVER_REJECTS, SILVER_SALES
+from retail_platform.contracts.rules import ACROSS_ROWS, DUPLICATE_LINE, RULES, SUPERSEDED, Rule
 from retail_platform.lakehouse.mapping import TEXT_COLUMNS, CodeRule, Mapping
 
 QUANTITY = r"^[+-]?0*[0-9]{1,10}(\.0+)?$"
@@ -39,7 +40,10 @@ LINE_CANDIDATE = ("invoice_no", "stock_code", "quantity", "unit_price")
 
 
 def judge_sales(
-    rows: nw.LazyFrame[Any], deliveries: nw.LazyFrame[Any], mappings: Dict[str, Mapping]
+    rows: nw.LazyFrame[Any],
+    deliveries: nw.LazyFrame[Any],
+    mappings: Dict[str, Mapping],
+    rules: Sequence[Rule] = RULES,
 ) -> nw.LazyFrame[Any]:
     """Type, clean and judge the delivered rows of whole days.
 
@@ -48,14 +52,15 @@ def judge_sales(
             deliveries of a day.
         deliveries: one row per (delivery_id, file_sha256) with delivery_rank (higher wins) and mapping (a name).
         mappings: the mapping of each name in `deliveries`.
+        rules: what is expected of a row; those that drop it are applied here.
 
     Returns:
-        Every row once, in no order, with typed values, the delivered text as `raw_*` and `reason`: null for a silver
-        line. `silver_lines` and `silver_rejects` divide them; compute this frame once for both.
+        Every row once, in no order, with typed values, the delivered text as `raw_*`, `is_restated` and `reason`: null
+        for a silver line. `silver_lines` and `silver_rejects` divide them; compute this frame once for both.
     """
     ranked = rows.join(deliveries, on=["delivery_id", "file_sha256"], how="inner")
     typed = nw.concat(
-        [type_rows(ranked.filter(nw.col("mapping") == name), mapping) for name, mapping in mappings.items()],
+        [type_rows(ranked.filter(nw.col("mapping") == name), mapping, rules) for name, mapping in mappings.items()],
         how="vertical",
     )
     return reject_repeats(reject_superseded(typed))
@@ -75,16 +80,17 @@ def silver_rejects(judged: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     )
 
 
-def type_rows(rows: nw.LazyFrame[Any], mapping: Mapping) -> nw.LazyFrame[Any]:
+def type_rows(rows: nw.LazyFrame[Any], mapping: Mapping, rules: Sequence[Rule] = RULES) -> nw.LazyFrame[Any]:
     """Give the rows of one mapping their typed values and the reasons that a row carries in itself.
 
     Args:
         rows: bronze rows with delivery_rank.
         mapping: prefixes, codes and repeats of the retailer.
+        rules: as `judge_sales`.
 
     Returns:
         The rows with the typed values under their silver names, the delivered text as `raw_*`, `reason` (null so
-        far for a good row) and `keeps_repeats`.
+        far for a good row), `is_adjustment`, `is_test` and `keeps_repeats`.
     """
     renamed = rows.with_columns(*(nw.col(name).alias(f"raw_{name}") for name in TEXT_COLUMNS))
     cleaned = renamed.with_columns(
@@ -100,20 +106,19 @@ def type_rows(rows: nw.LazyFrame[Any], mapping: Mapping) -> nw.LazyFrame[Any]:
     priced = cleaned.with_columns(
         amount=nw.col("quantity").cast(nw.Decimal(10, 0)) * nw.col("unit_price"),
         is_cancelled=_starts_with_any("invoice_no", mapping.prefixes.cancelled),
+        is_adjustment=_starts_with_any("invoice_no", mapping.prefixes.adjustment),
+        is_test=_starts_with_any("stock_code", mapping.prefixes.test),
         line_type=_line_type(mapping.codes),
     )
-    fits = nw.col("amount").is_null() | (nw.col("amount").abs() < MAX_AMOUNT)
-    return priced.with_columns(
-        reason=_own_reason(mapping, fits),
-        line_amount=nw.when(fits).then(nw.col("amount")).cast(nw.Decimal(18, 4)),
-    )
+    fits = nw.col("amount").abs() < MAX_AMOUNT
+    summed = priced.with_columns(line_amount=nw.when(fits).then(nw.col("amount")).cast(nw.Decimal(18, 4)))
+    return summed.with_columns(reason=_own_reason(rules))
 
 
 def reject_superseded(rows: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     """Mark rows whose (invoice_no, sale_date) a higher-ranked delivery restates. Every dated row claims its key."""
     newest = nw.col("delivery_rank").max().over("invoice_no", "sale_date")
-    is_superseded = nw.col("reason").is_null() & (nw.col("delivery_rank") < newest)
-    return rows.with_columns(reason=nw.when(is_superseded).then(nw.lit("superseded")).otherwise(nw.col("reason")))
+    return rows.with_columns(is_restated=nw.col("delivery_rank") < newest).with_columns(reason=_or_rejected(SUPERSEDED))
 
 
 def reject_repeats(rows: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
@@ -125,8 +130,7 @@ def reject_repeats(rows: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     alone = candidates.filter(nw.col("alike") == 1).with_columns(repeat_no=nw.lit(1).cast(nw.Int32))
     numbered = candidates.filter(nw.col("alike") > 1).with_columns(repeat_no=_ordinal().cast(nw.Int32))
     both = nw.concat([alone, numbered], how="vertical")
-    is_repeat = nw.col("reason").is_null() & (nw.col("repeat_no") > 1) & ~nw.col("keeps_repeats")
-    return both.with_columns(reason=nw.when(is_repeat).then(nw.lit("duplicate_line")).otherwise(nw.col("reason")))
+    return both.with_columns(reason=_or_rejected(DUPLICATE_LINE))
 
 
 def _ordinal() -> nw.Expr:
@@ -135,24 +139,19 @@ def _ordinal() -> nw.Expr:
     return nw.col("source_row").cum_count().over(*equals, order_by=["source_file", "file_sha256", "source_row"])
 
 
-def _own_reason(mapping: Mapping, amount_fits: nw.Expr) -> nw.Expr:
-    """The first reason that a row carries in itself, in the order of the contract's REJECT_REASONS."""
-    price = nw.col("unit_price")
-    is_adjustment = _starts_with_any("invoice_no", mapping.prefixes.adjustment) | (price < 0)
-    rules = (
-        (nw.col("invoice_no").is_null(), "missing_invoice"),
-        (nw.col("stock_code").is_null(), "missing_stock_code"),
-        (nw.col("quantity").is_null() | (nw.col("quantity") == 0), "invalid_quantity"),
-        (price.is_null() | ~amount_fits, "invalid_price"),
-        (nw.col("sale_date").is_null(), "invalid_date"),
-        (is_adjustment, "adjustment"),
-        (price == 0, "zero_price"),
-        (_starts_with_any("stock_code", mapping.prefixes.test), "test_line"),
-    )
+def _own_reason(rules: Sequence[Rule]) -> nw.Expr:
+    """The first of the rules that a row breaks by itself."""
     reason = nw.lit(None, dtype=nw.String)
-    for condition, name in reversed(rules):
-        reason = nw.when(condition).then(nw.lit(name)).otherwise(reason)
+    for rule in reversed(rules):
+        if rule.severity == "drop" and rule not in ACROSS_ROWS:
+            reason = nw.when(rule.expected).then(reason).otherwise(nw.lit(rule.name))
     return reason
+
+
+def _or_rejected(rule: Rule) -> nw.Expr:
+    """The reason there is, or else the rule where the row breaks it."""
+    reason = nw.col("reason")
+    return nw.when(~reason.is_null() | rule.expected).then(reason).otherwise(nw.lit(rule.name))
 
 
 def _text(column: str) -> nw.Expr:

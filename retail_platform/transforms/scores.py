@@ -11,6 +11,9 @@ from functools import reduce
 
 import polars as pl
 
+from retail_platform.contracts.rules import rules_that
+from retail_platform.transforms.day_quality import REASONS
+
 FAULTS = {
     "completeness": ("missing_values", "required_values"),
     "accuracy": ("outlier_values", "judged_values"),
@@ -59,7 +62,7 @@ THRESHOLDS = {
     "total": 85.0,
 }
 """The least scores that are good, by default. Being late alone takes 10 from the total, and blocks nothing."""
-INVALID_REASONS = ("invalid_quantity", "invalid_price", "adjustment", "zero_price", "test_line")
+INVALID_REASONS = tuple(rule.name for rule in rules_that("drop") if rule.dimension == "validity")
 """Reasons of rejects that are faults of validity; duplicate_line is one of uniqueness, missing ones of completeness."""
 
 
@@ -167,11 +170,12 @@ def sales_counts(day_quality: pl.DataFrame, *measured: pl.DataFrame, table_name:
     Returns:
         Schema `COUNTS`, one row per day of day_quality. Superseded rows count nowhere: a correction is no fault.
     """
+    aside = (f"{reason}_rows" for reason in REASONS if reason not in INVALID_REASONS)
     judged = day_quality.select(
         "sale_date",
         table_name=pl.lit(table_name),
         checked_rows=pl.col("delivered_rows") - pl.col("superseded_rows"),
-        invalid_rows=pl.sum_horizontal(f"{reason}_rows" for reason in INVALID_REASONS),
+        invalid_rows=pl.col("rejected_rows") - pl.sum_horizontal(aside),
         identified_rows=pl.col("accepted_rows") + pl.col("duplicate_line_rows"),
         duplicate_rows=pl.col("duplicate_line_rows"),
     )

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from retail_platform.cli import STEPS
+from retail_platform.contracts.rules import rules_that
 from retail_platform.definitions import defs
 
 LAYERS = ("landing", "bronze", "silver", "gold", "warehouse", "staging", "intermediate", "snapshots", "marts")
@@ -152,6 +153,7 @@ def test_checks_that_stop_bad_data() -> None:
         "silver/sales:contract_holds",
         "silver/sales:keys_are_unique",
         "silver/sales:rows_match_bronze",
+        *(f"silver/sales:{rule.name}" for rule in rules_that("fail")),
         "silver/rejects:contract_holds",
         "gold/dim_product:intervals_are_sound",
         "gold/dim_customer:intervals_are_sound",
@@ -170,6 +172,9 @@ def test_checks_that_stop_bad_data() -> None:
         "marts/publication:totals_match",
     }
     assert expected <= blocking
+    warnings = {dg.AssetCheckKey(dg.AssetKey(["silver", "sales"]), rule.name) for rule in rules_that("warn")}
+    assert warnings <= set(graph.asset_check_keys)
+    assert blocking & {f"silver/sales:{key.name}" for key in warnings} == set()
 
 
 def test_writers_share_the_pool() -> None:

@@ -44,13 +44,13 @@ def settings_in_environment(settings: Settings) -> Iterator[None]:
         yield
 
 
-def run_lake(settings: Settings, days: Days) -> dg.ExecuteInProcessResult:
+def run_lake(settings: Settings, days: Days, layers: Sequence[str] = LAKE_LAYERS) -> dg.ExecuteInProcessResult:
     """Run the assets from landing to gold for some days, in an instance that forgets."""
     from retail_platform.definitions import defs
     from retail_platform.defs.partitions import range_tags
 
     job = defs.resolve_job_def("run_days")
-    keys = [key for key in job.asset_layer.executable_asset_keys if key.path[0] in LAKE_LAYERS]
+    keys = [key for key in job.asset_layer.executable_asset_keys if key.path[0] in layers]
     with settings_in_environment(settings), dg.DagsterInstance.ephemeral() as instance:
         return job.execute_in_process(
             instance=instance,

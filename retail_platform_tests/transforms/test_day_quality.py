@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 
 from retail_platform.contracts import DAY_QUALITY, SILVER_REJECTS
-from retail_platform.contracts.silver import REJECT_REASONS
 from retail_platform.transforms.day_quality import REASONS, quality_of_days
 from retail_platform.transforms.quality import contract_holds, counts_match_silver
 from retail_platform_tests.transforms.conftest import Engine
@@ -70,7 +69,16 @@ def test_the_contract_holds_and_has_a_column_for_every_reason_of_a_dated_row() -
 
     assert contract_holds(DAY_QUALITY, frame).passed
     assert [name for name in frame.columns if name.endswith("_rows")][3:] == [f"{reason}_rows" for reason in REASONS]
-    assert set(REJECT_REASONS) - set(REASONS) == {"invalid_date"}
+    assert "invalid_date" not in REASONS
+
+
+def test_rows_that_a_new_rule_drops_add_up_without_a_column_of_their_own() -> None:
+    lines, rejects = silver_lines({}), rejected((MONDAY, "new_rule", "1"), (MONDAY, "zero_price", "0"))
+    frame = quality_of_days(nw.from_native(lines.lazy()), nw.from_native(rejects.lazy())).to_native().collect()
+
+    assert frame["rejected_rows"].to_list() == [2]
+    assert counts_match_silver(frame, lines, rejects).passed
+    assert not counts_match_silver(frame, lines, rejects.with_columns(reason=pl.lit("zero_price"))).passed
 
 
 @pytest.mark.parametrize("column", ["delivered_rows", "accepted_rows", "rejected_rows", "superseded_rows"])

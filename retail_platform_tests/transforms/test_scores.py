@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retail_platform.contracts import DAY_QUALITY
+from retail_platform.contracts.rules import RULES
 from retail_platform.transforms.day_quality import REASONS
 from retail_platform.transforms.scores import (
     COUNTS,
@@ -133,7 +134,8 @@ def test_a_day_that_is_late_and_nothing_else_keeps_its_total() -> None:
 
 def test_every_reason_of_a_reject_is_a_fault_of_one_dimension() -> None:
     missing = {"missing_invoice", "missing_stock_code"}
-    assert {*INVALID_REASONS, *missing, "duplicate_line", "superseded"} == set(REASONS)
+    assert set(REASONS) - set(INVALID_REASONS) == {*missing, "duplicate_line", "superseded"}
+    assert {rule.dimension for rule in RULES} - {None} <= FAULTS.keys()
 
 
 def test_counts_of_sales_leave_out_what_was_superseded() -> None:
