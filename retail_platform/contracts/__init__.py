@@ -2,6 +2,7 @@
 
 from retail_platform.contracts.base import Contract, Table
 from retail_platform.contracts.bronze import BRONZE_DAYS, BRONZE_SALES
+from retail_platform.contracts.enrichment import BANK_HOLIDAYS, DAILY_WEATHER, EXCHANGE_RATES
 from retail_platform.contracts.gold import (
     CUSTOMER_VALUE,
     DAY_QUALITY,
@@ -33,9 +34,12 @@ GOLD_TABLES: tuple[Table, ...] = (
     PRODUCT_CATEGORY,
     CUSTOMER_VALUE,
     PRODUCT_PAIR,
+    EXCHANGE_RATES,
+    BANK_HOLIDAYS,
+    DAILY_WEATHER,
 )
 """The star schema, referenced tables before the tables that reference them; the quality of its days; categories;
-analytics."""
+analytics; what is known of days and countries."""
 
 TABLES: tuple[Table, ...] = (
     BRONZE_SALES,
@@ -50,16 +54,19 @@ TABLES: tuple[Table, ...] = (
 """Every table of the lake."""
 
 __all__ = [
+    "BANK_HOLIDAYS",
     "BRONZE_DAYS",
     "BRONZE_SALES",
     "CUSTOMER_MONTHS",
     "CUSTOMER_VALUE",
+    "DAILY_WEATHER",
     "DAY_QUALITY",
     "DIM_COUNTRY",
     "DIM_CUSTOMER",
     "DIM_DATE",
     "DIM_INVOICE",
     "DIM_PRODUCT",
+    "EXCHANGE_RATES",
     "FACT_SALE",
     "GOLD_TABLES",
     "PRODUCT_CATEGORY",

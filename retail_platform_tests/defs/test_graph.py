@@ -9,19 +9,22 @@ import pytest
 from retail_platform.cli import STEPS
 from retail_platform.definitions import defs
 
-LAYERS = ("landing", "bronze", "silver", "gold", "warehouse", "staging", "intermediate", "snapshots", "marts")
+LAYERS = ("landing", "bronze", "silver", "gold", "warehouse", "staging", "intermediate", "seeds", "snapshots", "marts")
 GROUPS = {"landing", "bronze", "silver", "gold", "warehouse", "marts"}
 
 KEYS = [
     "bronze/days",
     "bronze/sales",
+    "gold/bank_holidays",
     "gold/customer_value",
+    "gold/daily_weather",
     "gold/day_quality",
     "gold/dim_country",
     "gold/dim_customer",
     "gold/dim_date",
     "gold/dim_invoice",
     "gold/dim_product",
+    "gold/exchange_rates",
     "gold/fact_sale",
     "gold/product_category",
     "gold/product_pair",
@@ -30,6 +33,7 @@ KEYS = [
     "intermediate/int_products__summed_by_month",
     "landing/deliveries",
     "landing/files",
+    "marts/category_sales",
     "marts/cohort_retention",
     "marts/country_sales",
     "marts/customer_lifetime",
@@ -40,6 +44,7 @@ KEYS = [
     "marts/product_performance",
     "marts/publication",
     "marts/sales_by_period",
+    "seeds/product_taxonomy",
     "silver/customer_months",
     "silver/days",
     "silver/product_months",
@@ -56,13 +61,16 @@ KEYS = [
     "staging/stg_warehouse__fact_sale",
     "staging/stg_warehouse__product_category",
     "staging/stg_warehouse__product_pair",
+    "warehouse/bank_holidays",
     "warehouse/customer_value",
+    "warehouse/daily_weather",
     "warehouse/day_quality",
     "warehouse/dim_country",
     "warehouse/dim_customer",
     "warehouse/dim_date",
     "warehouse/dim_invoice",
     "warehouse/dim_product",
+    "warehouse/exchange_rates",
     "warehouse/fact_sale",
     "warehouse/product_category",
     "warehouse/product_pair",
@@ -141,6 +149,7 @@ def test_checks_that_stop_bad_data() -> None:
         "gold/day_quality:counts_match_silver",
         "gold/fact_sale:no_orphan_keys",
         "gold/fact_sale:totals_match",
+        "gold/fact_sale:amounts_follow_the_rates",
         "gold/product_pair:pairs_are_consistent",
         "marts/publication:totals_match",
     }
@@ -159,7 +168,7 @@ def test_writers_share_the_pool() -> None:
 
 def test_loading_imports_nothing_heavy() -> None:
     heavy = ("pyspark", "matplotlib", "torch", "pandas", "strawberry", "dbt", "dagster_dbt", "networkx", "duckdb")
-    heavy += ("sklearn", "scipy")
+    heavy += ("sklearn", "scipy", "httpx", "hishel", "stamina", "holidays")
     code = f"import sys, retail_platform.definitions; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

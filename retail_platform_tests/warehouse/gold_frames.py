@@ -12,13 +12,16 @@ from decimal import Decimal
 import polars as pl
 
 from retail_platform.contracts import (
+    BANK_HOLIDAYS,
     CUSTOMER_VALUE,
+    DAILY_WEATHER,
     DAY_QUALITY,
     DIM_COUNTRY,
     DIM_CUSTOMER,
     DIM_DATE,
     DIM_INVOICE,
     DIM_PRODUCT,
+    EXCHANGE_RATES,
     FACT_SALE,
     PRODUCT_CATEGORY,
     PRODUCT_PAIR,
@@ -51,7 +54,8 @@ class GoldFrames:
             accepted_amount=pl.col("total_amount").sum(), acceptance_pct=pl.lit(100), **counts
         )
         rows = {"dim_invoice": self.invoices, "fact_sale": self.facts, "day_quality": shaped(DAY_QUALITY, days)}
-        return {table.name: table.empty() for table in (CUSTOMER_VALUE, PRODUCT_PAIR)} | self.dimensions | rows
+        others = (CUSTOMER_VALUE, PRODUCT_PAIR, EXCHANGE_RATES, BANK_HOLIDAYS, DAILY_WEATHER)
+        return {table.name: table.empty() for table in others} | self.dimensions | rows
 
     def of(self, days: Collection[date]) -> "GoldFrames":
         """The same dimensions, and the rows of some days only."""
