@@ -1,4 +1,4 @@
-"""dbt in Dagster: models, seeds and snapshots as assets, data tests as asset checks, and dbt run in the run's own process.
+"""dbt in Dagster: models, seeds and snapshots as assets, data tests as asset checks, dbt run in the run's own process.
 
 The graph is read from the manifest that `dbt parse` writes, and dbt is imported when a run needs it: importing it, and
 dagster-dbt, which imports all of it, takes longer than everything else that a load of the definitions does. A test
@@ -32,7 +32,9 @@ Json = Mapping[str, Any]
 
 def read_manifest() -> Json:
     """What dbt knows of the project; parsed anew first when a file of the project is newer."""
-    sources = (path for path in PROJECT.rglob("*.*") if path.suffix in (".sql", ".yml", ".md", ".csv") and path.is_file())
+    sources = (
+        path for path in PROJECT.rglob("*.*") if path.suffix in (".sql", ".yml", ".md", ".csv") and path.is_file()
+    )
     newest = max(path.stat().st_mtime for path in sources if "target" not in path.parts)
     if not MANIFEST.exists() or MANIFEST.stat().st_mtime < newest:
         from dagster_dbt import DbtProject

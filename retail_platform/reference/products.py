@@ -1,7 +1,7 @@
 """Packaged tables about products: labelled descriptions, and the names of brands and families.
 
-How they were made is in docs/categories.md. The taxonomy that labels are held to is a seed of the dbt project. Only the reading lives here; what is made of the tables is in
-`transforms/categories.py` and `transforms/product_names.py`.
+How they were made is in docs/categories.md; the taxonomy that labels are held to is a seed of the dbt project. Only the
+reading lives here; what is made of the tables is in `transforms/categories.py` and `transforms/product_names.py`.
 """
 
 from hashlib import sha256
