@@ -88,12 +88,12 @@ def bank_holidays(lake: dg.ResourceParam[Lake]) -> Results:
 )
 def daily_weather(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> Results:
     """Write the weather at the shop's capital from the first to the last sale; none without live providers."""
-    days, url = _sale_days(lake), settings.provider_urls.get("weather", weather.OPEN_METEO)
+    days = _sale_days(lake).to_list() if settings.live_providers else []
     place = read_countries().filter(pl.col("country_code") == settings.shop_country)
-    last = min(days[-1], _today() - WEATHER_DELAY) if len(days) else date.min
+    first, last = (days[0], min(days[-1], _today() - WEATHER_DELAY)) if days else (date.max, date.min)
     with provider_client(settings) as client:
-        asks = client if len(days) and days[0] <= last else None
-        provided = weather.daily_weather(asks, place, days[0] if asks else last, last, url)
+        url = settings.provider_urls.get("weather", weather.OPEN_METEO)
+        provided = weather.daily_weather(client if first <= last else None, place, first, last, url)
     is_down = settings.live_providers and provided.problem is not None
     frame = lake.scan(DAILY_WEATHER).collect() if is_down else provided.frame
     checks = [contract_holds(DAILY_WEATHER, frame), keys_are_unique(DAILY_WEATHER, frame)]
