@@ -17,7 +17,7 @@ setup: .venv/ready dbt_project/target/manifest.json
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
-dbt_project/target/manifest.json: .venv/ready $(shell find dbt_project -name '*.sql' -o -name '*.yml' -o -name '*.md' | grep -v /target/)
+dbt_project/target/manifest.json: .venv/ready $(shell find dbt_project -name '*.sql' -o -name '*.yml' -o -name '*.md' -o -name '*.csv' | grep -v /target/)
 	$(BIN)/dbt parse --quiet --project-dir dbt_project --profiles-dir dbt_project
 
 demo: setup

@@ -58,6 +58,15 @@ class Settings(BaseSettings):
     graphql_max_values: int = Field(
         200_000, gt=0, description="Values one GraphQL operation may ask for: rows of its pages times their fields."
     )
+    shop_currency: str = Field("GBP", pattern="^[A-Z]{3}$", description="ISO 4217 code of the currency of the prices.")
+    shop_country: str = Field("GB", pattern="^[A-Z]{2}$", description="ISO 3166 code of the country of the shop.")
+    live_providers: bool = Field(False, description="Whether providers on the web are asked, beside the packaged data.")
+    provider_urls: dict[str, str] = Field(
+        {}, description='Other addresses of providers (rates, countries, weather): {"rates": "https://…/rates.zip"}.'
+    )
+    provider_seconds: float = Field(20, gt=0, description="How long a provider may keep silent.")
+    provider_attempts: int = Field(3, ge=1, description="How often a provider is asked before it counts as down.")
+    country_facts_year: int = Field(2011, description="Year of the live figures of countries.")
     request_seconds: float = Field(30, gt=0, description="An answer that has not begun by then is given up.")
 
     api_connections: int = Field(
@@ -85,6 +94,11 @@ class Settings(BaseSettings):
     def postgres(self) -> Path:
         """Data folder of the embedded PostgreSQL."""
         return self.home / "postgres"
+
+    @property
+    def providers(self) -> Path:
+        """Answers of providers on the web, kept for a while, and which of them are left alone; may be removed."""
+        return self.home / "providers"
 
     @property
     def exports(self) -> Path:

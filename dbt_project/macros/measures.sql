@@ -12,7 +12,14 @@
     count(distinct customer_id) filter (where not is_cancelled) as customer_count,
     coalesce(sum(line_count), 0)::bigint as line_count,
     coalesce(sum(unit_count), 0)::bigint as unit_count,
-    {{ average('sum(net_revenue) filter (where not is_cancelled)', 'count(distinct invoice_key) filter (where not is_cancelled)') }} as avg_order_value
+    {{ average('sum(net_revenue) filter (where not is_cancelled)', 'count(distinct invoice_key) filter (where not is_cancelled)') }} as avg_order_value,
+    {{ whole_sum('net_revenue_eur') }} as net_revenue_eur,
+    {{ whole_sum('net_revenue_usd') }} as net_revenue_usd
+{%- endmacro %}
+
+{# Sum of an amount; null where a row lacks it, as a sum over the others would be taken for the whole. #}
+{% macro whole_sum(amount) -%}
+    case when count({{ amount }}) = count(*) then sum({{ amount }}) end::numeric(18, 4)
 {%- endmacro %}
 
 {# total / count as an amount; null where there is nothing to divide by. #}

@@ -8,7 +8,9 @@ days as (
         {{ month_of('sale_date') }} as sale_month,
         sum(net_revenue) as net_revenue,
         sum(order_count) as order_count,
-        sum(line_count) as line_count
+        sum(line_count) as line_count,
+        {{ whole_sum('net_revenue_eur') }} as net_revenue_eur,
+        {{ whole_sum('net_revenue_usd') }} as net_revenue_usd
     from {{ ref('daily_sales') }}
     group by {{ month_of('sale_date') }}
 ),
@@ -18,7 +20,9 @@ months as (
         sale_month,
         net_revenue,
         order_count,
-        line_count
+        line_count,
+        net_revenue_eur,
+        net_revenue_usd
     from {{ ref('monthly_sales') }}
 ),
 
@@ -26,7 +30,9 @@ countries as (
     select
         sale_month,
         sum(net_revenue) as net_revenue,
-        sum(line_count) as line_count
+        sum(line_count) as line_count,
+        {{ whole_sum('net_revenue_eur') }} as net_revenue_eur,
+        {{ whole_sum('net_revenue_usd') }} as net_revenue_usd
     from {{ ref('country_sales') }}
     group by sale_month
 )
@@ -42,5 +48,6 @@ full join countries using (sale_month)
 where
     (days.net_revenue, days.order_count, days.line_count)
     is distinct from (months.net_revenue, months.order_count, months.line_count)
-    or (months.net_revenue, months.line_count)
-    is distinct from (countries.net_revenue, countries.line_count)
+    or (months.net_revenue, months.line_count, months.net_revenue_eur, months.net_revenue_usd)
+    is distinct from (countries.net_revenue, countries.line_count, countries.net_revenue_eur, countries.net_revenue_usd)
+    or (months.net_revenue_eur, months.net_revenue_usd) is distinct from (days.net_revenue_eur, days.net_revenue_usd)

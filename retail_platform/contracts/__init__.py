@@ -3,6 +3,7 @@
 from retail_platform.contracts.base import Contract, Table
 from retail_platform.contracts.bronze import BRONZE_DAYS, BRONZE_SALES
 from retail_platform.contracts.customer_features import CUSTOMER_FEATURE
+from retail_platform.contracts.enrichment import BANK_HOLIDAYS, DAILY_WEATHER, EXCHANGE_RATES
 from retail_platform.contracts.gold import (
     CUSTOMER_VALUE,
     DAY_QUALITY,
@@ -43,9 +44,12 @@ GOLD_TABLES: tuple[Table, ...] = (
     PRODUCT_DEMAND,
     PRICE_ELASTICITY,
     SEASONALITY_INDEX,
+    EXCHANGE_RATES,
+    BANK_HOLIDAYS,
+    DAILY_WEATHER,
 )
 """The star schema, referenced tables before the tables that reference them; the quality of its days; categories;
-analytics; features."""
+analytics; features; what is known of days and countries."""
 
 TABLES: tuple[Table, ...] = (
     BRONZE_SALES,
@@ -60,18 +64,21 @@ TABLES: tuple[Table, ...] = (
 """Every table of the lake."""
 
 __all__ = [
+    "BANK_HOLIDAYS",
     "BRONZE_DAYS",
     "BRONZE_SALES",
     "CUSTOMER_FEATURE",
     "CUSTOMER_MONTHS",
     "CUSTOMER_SEGMENT_MONTH",
     "CUSTOMER_VALUE",
+    "DAILY_WEATHER",
     "DAY_QUALITY",
     "DIM_COUNTRY",
     "DIM_CUSTOMER",
     "DIM_DATE",
     "DIM_INVOICE",
     "DIM_PRODUCT",
+    "EXCHANGE_RATES",
     "FACT_SALE",
     "GOLD_TABLES",
     "PRICE_ELASTICITY",

@@ -228,8 +228,9 @@ DIM_INVOICE = Table(
 class FactSale(Contract):
     """One row per silver line, keyed to the dimension versions valid on its day.
 
-    Grain: sale_id, one silver line.  Source: silver/sales and the dimensions.
-    Units: amounts in the shop's currency; what has no basis (cost, tax, discount) is null.
+    Grain: sale_id, one silver line.  Source: silver/sales, the dimensions and gold/exchange_rates.
+    Units: amounts in the shop's currency, but where a column names another; what has no basis (cost, tax, discount) is
+    null.
     """
 
     sale_month: pl.Date = pa.Field(description="First day of the month of sale_date.")
@@ -258,6 +259,12 @@ class FactSale(Contract):
     invoiced_at: LocalTime = pa.Field(description="Time of the invoice, shop's wall clock.")
     created_at: Instant = pa.Field(description="When the line's delivery was first registered, UTC.")
     batch_id: pl.String = pa.Field(description="The delivery the line came with.")
+    total_amount_eur: Money = pa.Field(
+        nullable=True, description="total_amount in euros by the day's rate; null on a day without one."
+    )
+    total_amount_usd: Money = pa.Field(
+        nullable=True, description="total_amount in US dollars by the day's rate; null on a day without one."
+    )
 
 
 FACT_SALE = Table(

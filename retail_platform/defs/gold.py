@@ -17,6 +17,7 @@ from retail_platform.contracts import (
     DIM_DATE,
     DIM_INVOICE,
     DIM_PRODUCT,
+    EXCHANGE_RATES,
     FACT_SALE,
     PRODUCT_CATEGORY,
     PRODUCT_MONTHS,
@@ -26,15 +27,18 @@ from retail_platform.contracts import (
 )
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.partitions import days_of_run
+from retail_platform.defs.provided import provider_client, told
 from retail_platform.defs.reports import BLOCKING, check_specs, report_days, require, result_of, written
 from retail_platform.lakehouse.days import Days, days_in, next_month, stretches
 from retail_platform.lakehouse.lake import Lake
-from retail_platform.reference import read_countries, read_country_aliases
+from retail_platform.providers.countries import WORLD_BANK, country_facts
+from retail_platform.reference import read_country_aliases
 from retail_platform.settings import Settings
 from retail_platform.transforms.calendar import date_dimension
 from retail_platform.transforms.countries import alias_keys, country_dimension, country_keys, unmapped_spellings
 from retail_platform.transforms.customers import customer_dimension, customer_versions
 from retail_platform.transforms.day_quality import quality_of_days
+from retail_platform.transforms.enrichment import amounts_follow_the_rates
 from retail_platform.transforms.facts import fact_sales, invoices, rekeyed_months
 from retail_platform.transforms.products import product_dimension, product_versions
 from retail_platform.transforms.quality import (
@@ -51,6 +55,9 @@ from retail_platform.transforms.quality import (
 
 Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
 
+MOVING = (DIM_PRODUCT, DIM_CUSTOMER, EXCHANGE_RATES)
+"""What facts of days beside the run's follow: each write names the days it moved."""
+
 
 @dg.multi_asset(
     name="calendar_and_countries",
@@ -62,13 +69,17 @@ def calendar_and_countries(settings: dg.ResourceParam[Settings], lake: dg.Resour
     """Write the two dimensions that come from reference data."""
     months = lake.months(SILVER_SALES)
     years = (months[0].year, months[-1].year) if months else (settings.first_day.year,) * 2
+    with provider_client(settings) as client:
+        url = settings.provider_urls.get("countries", WORLD_BANK)
+        facts = country_facts(client, settings.country_facts_year, url)
     frames = {
         DIM_DATE: date_dimension(*years, settings.fiscal_year_start_month),
-        DIM_COUNTRY: country_dimension(read_countries()),
+        DIM_COUNTRY: country_dimension(facts.frame),
     }
+    sources = {DIM_COUNTRY: told(facts)}
     for table, frame in frames.items():
         yield from require(key_of(table), [contract_holds(table, frame), keys_are_unique(table, frame)])
-        yield written(lake, table, frame, lake.replace(table, frame))
+        yield written(lake, table, frame, lake.replace(table, frame), **sources.get(table, {}))
 
 
 def versioned_dimension(
@@ -179,25 +190,31 @@ def day_quality(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake])
         table_spec(
             FACT_SALE,
             *(key_of(table) for table in (SILVER_SALES, DIM_DATE, DIM_COUNTRY, DIM_PRODUCT, DIM_CUSTOMER, DIM_INVOICE)),
+            key_of(EXCHANGE_RATES),
             daily=True,
         )
     ],
     check_specs=[
-        *check_specs(key_of(FACT_SALE), *BLOCKING, "no_orphan_keys", "totals_match"),
+        *check_specs(key_of(FACT_SALE), *BLOCKING, "no_orphan_keys", "totals_match", amounts_follow_the_rates),
         *check_specs(key_of(FACT_SALE), "countries_are_known", blocking=False),
     ],
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=LAKE_POOL,
 )
-def fact_sale(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
-    """Key the lines of the run's days, and of every month in which a dimension's key has moved since the last time."""
+def fact_sale(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> Results:
+    """Key the lines of the run's days, and of every day whose keys or exchange rates have moved since the last time."""
     key = key_of(FACT_SALE)
-    consumed = lake.position(DIM_PRODUCT) | lake.position(DIM_CUSTOMER)
+    consumed = {name: version for table in MOVING for name, version in lake.position(table).items()}
     ranges = stretches([*days_of_run(context).every(), *_rekeyed_days(lake)])
     lines = lake.scan(SILVER_SALES, ranges).collect()
     spellings = nw.from_native(alias_keys(read_country_aliases()).lazy())
-    facts = _keyed(lake, lines, spellings)
-    yield from require(key, _findings(lake, lines, facts))
+    rates = lake.scan(EXCHANGE_RATES).collect()
+    facts = _keyed(lake, lines, spellings, rates, settings.shop_currency)
+    yield from require(
+        key, [*_findings(lake, lines, facts), amounts_follow_the_rates(facts, rates, settings.shop_currency)]
+    )
     unmapped = unmapped_spellings(nw.from_native(lines.lazy()), spellings).to_native().collect()
     yield result_of(countries_are_known(unmapped), key, dg.AssetCheckSeverity.WARN)
 
@@ -208,20 +225,23 @@ def fact_sale(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -
 
 
 def _rekeyed_days(lake: Lake) -> set[date]:
-    """The days of months in which a dimension's keys have moved since facts were last keyed; never keyed: all days."""
+    """The days whose keys or rates have moved since facts were last keyed; all days when that is not known."""
     months = lake.months(SILVER_SALES)
     held = days_in([Days(month, next_month(month)) for month in months])
     moved: set[date] = set()
-    for table in (DIM_PRODUCT, DIM_CUSTOMER):
+    for table in MOVING:
         changed = lake.changed_days(table, lake.consumed(FACT_SALE, table))
         moved |= held if changed is None else held & changed
     return moved
 
 
-def _keyed(lake: Lake, lines: pl.DataFrame, spellings: nw.LazyFrame[Any]) -> pl.DataFrame:
+def _keyed(
+    lake: Lake, lines: pl.DataFrame, spellings: nw.LazyFrame[Any], rates: pl.DataFrame, shop_currency: str
+) -> pl.DataFrame:
     products, customers = (lake.scan(table).collect() for table in (DIM_PRODUCT, DIM_CUSTOMER))
     countries = nw.from_native(lines.lazy().select("country").unique())
-    return fact_sales(lines, products, customers, country_keys(countries, spellings).to_native().collect())
+    keys = country_keys(countries, spellings).to_native().collect()
+    return fact_sales(lines, products, customers, keys, rates, shop_currency)
 
 
 def _findings(lake: Lake, lines: pl.DataFrame, facts: pl.DataFrame) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""dbt in Dagster: models and snapshots as assets, data tests as asset checks, and dbt run in the run's own process.
+"""dbt in Dagster: models, seeds and snapshots as assets, data tests as asset checks, dbt run in the run's own process.
 
 The graph is read from the manifest that `dbt parse` writes, and dbt is imported when a run needs it: importing it, and
 dagster-dbt, which imports all of it, takes longer than everything else that a load of the definitions does. A test
@@ -32,7 +32,9 @@ Json = Mapping[str, Any]
 
 def read_manifest() -> Json:
     """What dbt knows of the project; parsed anew first when a file of the project is newer."""
-    sources = (path for path in PROJECT.rglob("*.*") if path.suffix in (".sql", ".yml", ".md") and path.is_file())
+    sources = (
+        path for path in PROJECT.rglob("*.*") if path.suffix in (".sql", ".yml", ".md", ".csv") and path.is_file()
+    )
     newest = max(path.stat().st_mtime for path in sources if "target" not in path.parts)
     if not MANIFEST.exists() or MANIFEST.stat().st_mtime < newest:
         from dagster_dbt import DbtProject
@@ -62,7 +64,7 @@ def asset_keys(manifest: Json) -> dict[str, dg.AssetKey]:
 
 
 def model_specs(manifest: Json) -> list[dg.AssetSpec]:
-    """The assets of the models and snapshots.
+    """The assets of the models, seeds and snapshots.
 
     Args:
         manifest: as `read_manifest` gives it.
@@ -71,8 +73,8 @@ def model_specs(manifest: Json) -> list[dg.AssetSpec]:
     return [
         dg.AssetSpec(
             keys[name],
-            deps=[keys[upstream] for upstream in node["depends_on"]["nodes"]],
-            description=f"{node['description']}\n\n#### Raw SQL:\n```sql\n{node['raw_code']}\n```",
+            deps=[keys[upstream] for upstream in node["depends_on"].get("nodes", ())],
+            description="\n\n".join([node["description"], *_raw_sql(node)]),
             metadata={
                 "dagster/column_schema": _column_schema(node),
                 "dagster/table_name": f"{node['schema']}.{node['name']}",
@@ -180,6 +182,11 @@ def _tested(test: Json) -> str:
             "add {{ config(meta={'dagster': {'ref': {'name': '<model>'}}}) }} to it, with one of them."
         )
     return (named or upstream)[0]
+
+
+def _raw_sql(node: Json) -> list[str]:
+    """The SQL of a model; a seed has none."""
+    return [f"#### Raw SQL:\n```sql\n{node['raw_code']}\n```"] if node["raw_code"] else []
 
 
 def _column_schema(node: Json) -> dg.TableSchema:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 
 from retail_platform.contracts import Table
 from retail_platform.lakehouse.days import Days, days_in, month_of, next_month
@@ -49,14 +49,17 @@ class Lake:
         """The table, or the rows of some days, lazily.
 
         Args:
-            table: what to read; without a first write it has no rows.
+            table: what to read; without a first write it has no rows. A column that its contract got since the last
+                write is null.
             days: one or more day ranges; None reads all, rows without a day included.
             version: an older Delta version.
         """
         delta = self._open(table, version)
         if delta is None:
             return table.empty().lazy()
-        frame = pl.scan_delta(delta).select(list(table.schema))
+        present = {field.name for field in delta.schema().fields}
+        later = [pl.lit(None, dtype).alias(name) for name, dtype in table.schema.items() if name not in present]
+        frame = pl.scan_delta(delta).with_columns(later).select(list(table.schema))
         return frame if days is None else frame.filter(_in_days(table, days))
 
     def scan_undated(self, table: Table) -> pl.LazyFrame:
@@ -207,6 +210,7 @@ class Lake:
         delta = self._open(table) or self._create(table)
         if predicate == "false":
             return delta.version()
+        _follow_contract(table, delta)
         named = json.dumps([[str(start), str(end)] for start, end in days])
         properties = CommitProperties(
             custom_metadata={CHANGED_DAYS: named} | ({} if note is None else {NOTE: note}),
@@ -221,6 +225,15 @@ class Lake:
         )
         delta.update_incremental()
         return delta.version()
+
+
+def _follow_contract(table: Table, delta: DeltaTable) -> None:
+    """Add the columns that the contract got since the table was made; they are null in the rows that are there."""
+    present = {field.name for field in delta.schema().fields}
+    wanted = Schema.from_arrow(table.empty().to_arrow().schema).fields
+    if new := [field for field in wanted if field.name not in present]:
+        unchanged = CommitProperties(custom_metadata={CHANGED_DAYS: "[]"})
+        delta.alter.add_columns(new, commit_properties=unchanged)
 
 
 def _identity(table: Table, delta: DeltaTable) -> str:

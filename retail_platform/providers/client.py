@@ -22,6 +22,8 @@ import hishel.httpx
 import httpx
 import stamina
 
+from retail_platform.providers.provided import ProviderError
+
 Parsed = TypeVar("Parsed")
 
 _LONGEST_REASON = 400
@@ -30,13 +32,6 @@ _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 _PASSING = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
 """Failures of the way: the same question may be answered a moment later."""
-
-
-class ProviderError(Exception):
-    """A provider did not give what was asked."""
-
-    def __init__(self, asked: httpx.URL, came: str, advice: str) -> None:
-        super().__init__(f"{asked} was asked: {came}. {advice}")
 
 
 @dataclass(frozen=True)

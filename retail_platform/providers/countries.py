@@ -8,14 +8,16 @@ zone, place, tax) are packaged only.
 
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import polars as pl
 from pydantic import BaseModel, Field, TypeAdapter
 
-from retail_platform.providers.client import Client
 from retail_platform.providers.provided import Provided, live_or
 from retail_platform.reference import read_countries
+
+if TYPE_CHECKING:
+    from retail_platform.providers.client import Client
 
 WORLD_BANK = "https://api.worldbank.org/v2"
 KEPT = timedelta(days=30)
@@ -48,7 +50,7 @@ class _Row(BaseModel):
 _ANSWER = TypeAdapter(tuple[_Page, list[_Row]])
 
 
-def country_facts(client: Client | None, year: int = PACKAGED_YEAR, url: str = WORLD_BANK) -> Provided:
+def country_facts(client: "Client | None", year: int = PACKAGED_YEAR, url: str = WORLD_BANK) -> Provided:
     """Every country of ISO 3166-1, with its figures of a year.
 
     Args:
@@ -67,7 +69,7 @@ def country_facts(client: Client | None, year: int = PACKAGED_YEAR, url: str = W
     return live_or(lambda: _live(client, countries, year, url), packaged)
 
 
-def _live(client: Client, countries: pl.DataFrame, year: int, url: str) -> Provided:
+def _live(client: "Client", countries: pl.DataFrame, year: int, url: str) -> Provided:
     codes = frozenset(countries["country_code"])
     population = _ask(client, POPULATION, year, codes, url)
     income = _ask(client, INCOME, year, codes, url)
@@ -82,7 +84,7 @@ def _live(client: Client, countries: pl.DataFrame, year: int, url: str) -> Provi
     return Provided(countries, "live", date(year, 12, 31))
 
 
-def _ask(client: Client, indicator: str, year: int, codes: frozenset[str], url: str) -> dict[str, Decimal]:
+def _ask(client: "Client", indicator: str, year: int, codes: frozenset[str], url: str) -> dict[str, Decimal]:
     """The figure of each country that has one."""
 
     def parse(body: bytes) -> dict[str, Decimal]:

@@ -7,7 +7,12 @@ from typing import Literal
 
 import polars as pl
 
-from retail_platform.providers.client import ProviderError
+
+class ProviderError(Exception):
+    """A provider did not give what was asked."""
+
+    def __init__(self, asked: object, came: str, advice: str) -> None:
+        super().__init__(f"{asked} was asked: {came}. {advice}")
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,15 @@ a fixing stays out (`transforms/currencies.py`).
 import io
 from datetime import date, timedelta
 from importlib.resources import files
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile, ZipFile
 
 import polars as pl
 
-from retail_platform.providers.client import Client
 from retail_platform.providers.provided import Provided, live_or
+
+if TYPE_CHECKING:
+    from retail_platform.providers.client import Client
 
 ECB = "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-hist.zip"
 KEPT = timedelta(hours=6)
@@ -30,7 +33,7 @@ _GREATEST_MOVE = 2
 greatest move that was none."""
 
 
-def fixings(client: Client | None, today: date, url: str = ECB) -> Provided:
+def fixings(client: "Client | None", today: date, url: str = ECB) -> Provided:
     """Every fixing of every currency.
 
     Args:
@@ -92,7 +95,7 @@ def _read(text: bytes) -> pl.DataFrame:
         raise ValueError(f"a column Date and one per currency were expected: {error}") from error
 
 
-def _live(client: Client, packaged: pl.DataFrame, today: date, url: str) -> Provided:
+def _live(client: "Client", packaged: pl.DataFrame, today: date, url: str) -> Provided:
     def parse(zipped: bytes) -> pl.DataFrame:
         frame = parse_fixings(zipped)
         for problem in (_missing(frame, packaged), _paused(frame, today), _absurd(frame)):

@@ -6,13 +6,15 @@ many values for each variable asked, null where a day has none yet.
 """
 
 from datetime import date, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import polars as pl
 from pydantic import BaseModel, Field
 
-from retail_platform.providers.client import Client, ProviderError
-from retail_platform.providers.provided import Provided
+from retail_platform.providers.provided import Provided, ProviderError
+
+if TYPE_CHECKING:
+    from retail_platform.providers.client import Client
 
 OPEN_METEO = "https://archive-api.open-meteo.com/v1/archive"
 KEPT = timedelta(days=30)
@@ -52,7 +54,7 @@ _VARIABLES = tuple(_Days.model_fields)[1:]
 
 
 def daily_weather(
-    client: Client | None, places: pl.DataFrame, first: date, last: date, url: str = OPEN_METEO
+    client: "Client | None", places: pl.DataFrame, first: date, last: date, url: str = OPEN_METEO
 ) -> Provided:
     """The weather of each day at each place.
 
@@ -85,7 +87,7 @@ def daily_weather(
     )
 
 
-def _ask(client: Client, place: dict[str, Any], first: date, last: date, url: str) -> pl.DataFrame:
+def _ask(client: "Client", place: dict[str, Any], first: date, last: date, url: str) -> pl.DataFrame:
     def parse(body: bytes) -> pl.DataFrame:
         days = _Answer.model_validate_json(body).daily
         due = (last - first).days + 1

@@ -1,7 +1,7 @@
-"""Packaged tables about products: the taxonomy, labelled descriptions, and the names of brands and families.
+"""Packaged tables about products: labelled descriptions, and the names of brands and families.
 
-How they were made is in docs/categories.md. Only the reading lives here; what is made of the tables is in
-`transforms/categories.py` and `transforms/product_names.py`.
+How they were made is in docs/categories.md; the taxonomy that labels are held to is a seed of the dbt project. Only the
+reading lives here; what is made of the tables is in `transforms/categories.py` and `transforms/product_names.py`.
 """
 
 from hashlib import sha256
@@ -9,7 +9,6 @@ from importlib.resources import files
 
 import polars as pl
 
-_TAXONOMY = pl.Schema({"category": pl.String(), "subcategory": pl.String(), "description": pl.String()})
 _LABELS = pl.Schema(
     {
         "description": pl.String(),
@@ -21,11 +20,6 @@ _LABELS = pl.Schema(
 )
 _BRANDS = pl.Schema({"brand": pl.String(), "pattern": pl.String()})
 _FAMILIES = pl.Schema({"family": pl.String(), "pattern": pl.String()})
-
-
-def read_product_taxonomy() -> pl.DataFrame:
-    """Every category and subcategory with what belongs there; a subcategory's name is in one category only."""
-    return _read("product_taxonomy.csv", _TAXONOMY)
 
 
 def read_product_labels() -> pl.DataFrame:

@@ -7,10 +7,12 @@ versioned join is an equality on (member, month).
 from collections.abc import Sequence
 from datetime import date
 
+import narwhals as nw
 import polars as pl
 
 from retail_platform.contracts import DIM_INVOICE, FACT_SALE
 from retail_platform.lakehouse.days import Days, next_month
+from retail_platform.transforms.currencies import add_amounts
 from retail_platform.transforms.keys import UNKNOWN_KEY, line_ids, surrogate_keys
 from retail_platform.transforms.sales import LINE_VALUES
 
@@ -18,7 +20,12 @@ INVOICE = ("invoice_no", "sale_date")
 
 
 def fact_sales(
-    lines: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame, country_keys: pl.DataFrame
+    lines: pl.DataFrame,
+    products: pl.DataFrame,
+    customers: pl.DataFrame,
+    country_keys: pl.DataFrame,
+    rates: pl.DataFrame,
+    shop_currency: str = "GBP",
 ) -> pl.DataFrame:
     """Key silver lines to the dimensions.
 
@@ -27,6 +34,8 @@ def fact_sales(
         products: every version of every product (contract `DimProduct`).
         customers: every version of every customer, the guest included (contract `DimCustomer`).
         country_keys: one row per spelling: country, country_key; others are the unknown member.
+        rates: the rates of those days (contract `ExchangeRates`); other days are left out.
+        shop_currency: the currency of the amounts.
 
     Returns:
         One row per line (contract `FactSale`), ordered by day and sale_id. Cost, tax and discount have no basis in
@@ -41,15 +50,15 @@ def fact_sales(
             monthly_keys(customers, "customer_id", "customer_key", months), on=["customer_id", "sale_month"], how="left"
         )
         .join(country_keys, on="country", how="left")
-        .with_columns(repeat=pl.when(pl.col("repeat_no") > 1).then(pl.col("repeat_no")))
+        .with_columns(repeat=pl.when(pl.col("repeat_no") > 1).then(pl.col("repeat_no")), total_amount="line_amount")
     )
+    converted = add_amounts(nw.from_native(keyed.lazy()), nw.from_native(rates.lazy()), shop_currency=shop_currency)
     return (
-        line_ids(keyed, (*LINE_VALUES, "repeat"), "sale_id")
+        line_ids(converted.to_native().collect(), (*LINE_VALUES, "repeat"), "sale_id")
         .with_columns(
             customer_key=pl.when(pl.col("customer_id").is_null()).then(UNKNOWN_KEY).otherwise("customer_key"),
             country_key=pl.col("country_key").fill_null(UNKNOWN_KEY),
             date_key=pl.col("sale_date").dt.strftime("%Y%m%d").cast(pl.Int32),
-            total_amount="line_amount",
             discount_amount=_no_basis("discount_amount"),
             tax_amount=_no_basis("tax_amount"),
             profit_amount=_no_basis("profit_amount"),

@@ -26,15 +26,18 @@ from retail_platform.warehouse.tables import prepare_warehouse
 BRITAIN, FRANCE = 1, 2
 CLOSES = [date(2010, 12, 31), date(2011, 1, 31), date(2011, 2, 28)]
 NEW_YEAR = date(2011, 1, 1)
+UNRATED = date(2011, 1, 4)
+"""A euro is half a pound and a dollar a third on every day, but this one has no rate of the dollar."""
 
 COUNTRIES = [
     {"country_key": BRITAIN, "country_code": "GB", "country_name": "United Kingdom"},
     {"country_key": FRANCE, "country_code": "FR", "country_name": "France"},
 ]
+CUTLERY = {"category": "Dining", "subcategory": "Cutlery & Servers"}
 PRODUCTS = [
     {"product_key": 101, "stock_code": "10001", "description": "OLD MUG", "valid_to": NEW_YEAR},
     {"product_key": 102, "stock_code": "10001", "description": "MUG", "valid_from": NEW_YEAR, "version": 2},
-    {"product_key": 201, "stock_code": "10002", "description": "LAMP"},
+    {"product_key": 201, "stock_code": "10002", "description": "LAMP", **CUTLERY},
     {"product_key": 301, "stock_code": "POST", "description": "POSTAGE"},
     {"product_key": 401, "stock_code": "D", "description": "Discount"},
 ]
@@ -113,6 +116,8 @@ def _facts(lines: Sequence[Line]) -> tuple[pl.DataFrame, pl.DataFrame]:
             "date_key": int(f"{line.sale_date:%Y%m%d}"),
             "sale_month": line.sale_date.replace(day=1),
             "total_amount": line.quantity * Decimal(line.unit_price),
+            "total_amount_eur": 2 * line.quantity * Decimal(line.unit_price),
+            "total_amount_usd": None if line.sale_date == UNRATED else 3 * line.quantity * Decimal(line.unit_price),
             "line_type": {"POST": "postage", "D": "discount"}.get(line.stock_code, "product"),
             "is_cancelled": line.invoice_no.startswith("C"),
             "invoiced_at": datetime.combine(line.sale_date, time(9)),
@@ -121,7 +126,8 @@ def _facts(lines: Sequence[Line]) -> tuple[pl.DataFrame, pl.DataFrame]:
         }
         for line in lines
     ]
-    frame = pl.DataFrame(rows, schema_overrides={"total_amount": pl.Decimal(18, 4)}, infer_schema_length=None)
+    amounts = dict.fromkeys(("total_amount", "total_amount_eur", "total_amount_usd"), pl.Decimal(18, 4))
+    frame = pl.DataFrame(rows, schema_overrides=amounts, infer_schema_length=None)
     if frame.is_empty():
         return FACT_SALE.empty(), DIM_INVOICE.empty()
     frame = surrogate_keys(frame, ("invoice_no", "sale_date"), "invoice_key")

@@ -24,6 +24,7 @@ from retail_platform_tests.dbt.gold import BRITAIN, FRANCE, LINES, Line, load
 
 PROJECT = CHECKOUT / "dbt_project"
 MARTS = (
+    "category_sales",
     "cohort_retention",
     "country_sales",
     "cross_sell",
@@ -137,6 +138,49 @@ def test_daily_sales(built: Project) -> None:
         (date(2011, 1, 4), *money("-10", "-10", "0", "0", "0", "-10", None), 0, 0, 1, 0, 1, -4),
         (date(2011, 1, 5), *money("16.25", "16.25", "0", "0", "16.25", "0", "8.125"), 2, 0, 0, 2, 3, 13),
         (date(2011, 3, 31), *money("4", "4.5", "0", "-0.5", "4", "0", "4"), 1, 0, 0, 1, 2, 2),
+    ]
+
+
+def test_amounts_in_other_currencies(built: Project) -> None:
+    """A sum is null where a part of it is: 4 January has no rate of the dollar, and so has no longer span with it."""
+    of_span = {
+        "daily_sales": "sale_date",
+        "monthly_sales": "sale_month",
+        "sales_by_period where granularity = 'QUARTERLY'": "period",
+    }
+    found = {
+        mart.partition(" ")[0]: built.ask(
+            f"select {span}, net_revenue_eur, net_revenue_usd from marts_build.{mart} order by 1"
+        )
+        for mart, span in of_span.items()
+    }
+    december, march = money("40.2468", "60.3702"), money("8", "12")
+    assert found["daily_sales"] == [
+        (date(2010, 12, 30), *december),
+        (date(2011, 1, 4), *money("-20", None)),
+        (date(2011, 1, 5), *money("32.5", "48.75")),
+        (date(2011, 3, 31), *march),
+    ]
+    assert found["monthly_sales"] == [(DECEMBER, *december), (JANUARY, *money("12.5", None)), (MARCH, *march)]
+    assert found["sales_by_period"] == [(date(2010, 10, 1), *december), (JANUARY, *money("20.5", None))]
+    by_country = "select country_code, net_revenue_eur, net_revenue_usd from marts_build.country_sales"
+    assert built.ask(f"{by_country} where sale_month = '{JANUARY}' order by 1") == [
+        ("FR", *money("28", "42")),
+        ("GB", *money("-15.5", None)),
+    ]
+
+
+def test_category_sales(built: Project) -> None:
+    """The mug has no category; the share is of the month's products."""
+    columns = "sale_month, subcategory, subcategory_description, product_count, line_count, unit_count, net_revenue"
+    cutlery = ("Cutlery & Servers", "Cutlery, chopsticks, spoons, salad servers.", 1)
+    unclassified = ("unclassified", None, 1)
+    assert built.ask(f"select {columns} from marts_build.category_sales order by 1, 2") == [
+        (DECEMBER, *cutlery, 1, 1, *money("7.1234")),
+        (DECEMBER, *unclassified, 1, 4, *money("10")),
+        (JANUARY, *cutlery, 1, 10, *money("10")),
+        (JANUARY, *unclassified, 3, -1, *money("-3.75")),
+        (MARCH, *cutlery, 1, 3, *money("4.5")),
     ]
 
 
@@ -435,4 +479,4 @@ def test_no_model_asks_the_clock(built: Project) -> None:
     clock = re.compile(r"\b(now\(|current_(date|time)|localtime|(clock|statement)_timestamp|timeofday|random\()", re.I)
     models = [node.node for node in compiled.result if node.node.resource_type == "model"]
     assert [model.name for model in models if clock.search(re.sub("--.*", "", model.compiled_code))] == []
-    assert len(models) == 27
+    assert len(models) == 28

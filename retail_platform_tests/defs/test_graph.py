@@ -10,21 +10,24 @@ from retail_platform.cli import STEPS
 from retail_platform.contracts.rules import rules_that
 from retail_platform.definitions import defs
 
-LAYERS = ("landing", "bronze", "silver", "gold", "warehouse", "staging", "intermediate", "snapshots", "marts")
+LAYERS = ("landing", "bronze", "silver", "gold", "warehouse", "staging", "intermediate", "seeds", "snapshots", "marts")
 GROUPS = {"landing", "bronze", "silver", "gold", "warehouse", "marts"}
 
 KEYS = [
     "bronze/days",
     "bronze/sales",
+    "gold/bank_holidays",
     "gold/customer_feature",
     "gold/customer_segment_month",
     "gold/customer_value",
+    "gold/daily_weather",
     "gold/day_quality",
     "gold/dim_country",
     "gold/dim_customer",
     "gold/dim_date",
     "gold/dim_invoice",
     "gold/dim_product",
+    "gold/exchange_rates",
     "gold/fact_sale",
     "gold/price_elasticity",
     "gold/product_category",
@@ -37,6 +40,7 @@ KEYS = [
     "intermediate/int_products__summed_by_month",
     "landing/deliveries",
     "landing/files",
+    "marts/category_sales",
     "marts/cohort_retention",
     "marts/country_sales",
     "marts/cross_sell",
@@ -50,6 +54,7 @@ KEYS = [
     "marts/publication",
     "marts/sales_by_period",
     "marts/segment_transitions",
+    "seeds/product_taxonomy",
     "silver/customer_months",
     "silver/days",
     "silver/product_months",
@@ -68,15 +73,18 @@ KEYS = [
     "staging/stg_warehouse__product_category",
     "staging/stg_warehouse__product_demand",
     "staging/stg_warehouse__product_pair",
+    "warehouse/bank_holidays",
     "warehouse/customer_feature",
     "warehouse/customer_segment_month",
     "warehouse/customer_value",
+    "warehouse/daily_weather",
     "warehouse/day_quality",
     "warehouse/dim_country",
     "warehouse/dim_customer",
     "warehouse/dim_date",
     "warehouse/dim_invoice",
     "warehouse/dim_product",
+    "warehouse/exchange_rates",
     "warehouse/fact_sale",
     "warehouse/price_elasticity",
     "warehouse/product_category",
@@ -163,6 +171,7 @@ def test_checks_that_stop_bad_data() -> None:
         "gold/fact_sale:no_orphan_keys",
         "gold/fact_sale:totals_match",
         "gold/product_demand:classes_cover_the_revenue",
+        "gold/fact_sale:amounts_follow_the_rates",
         "gold/product_pair:pairs_are_consistent",
         "gold/customer_feature:features_are_finite",
         "gold/customer_feature:point_in_time_holds",
@@ -189,7 +198,7 @@ def test_writers_share_the_pool() -> None:
 
 def test_loading_imports_nothing_heavy() -> None:
     heavy = ("pyspark", "matplotlib", "torch", "pandas", "strawberry", "dbt", "dagster_dbt", "networkx", "duckdb")
-    heavy += ("sklearn", "scipy")
+    heavy += ("sklearn", "scipy", "httpx", "hishel", "stamina", "holidays")
     code = f"import sys, retail_platform.definitions; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

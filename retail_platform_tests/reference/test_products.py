@@ -7,12 +7,12 @@ from retail_platform.reference.products import (
     read_product_brands,
     read_product_families,
     read_product_labels,
-    read_product_taxonomy,
 )
+from retail_platform.settings import CHECKOUT
 from retail_platform.transforms.categories import UNCLASSIFIED, with_parts
 
 LABELS = read_product_labels()
-TAXONOMY = read_product_taxonomy()
+TAXONOMY = pl.read_csv(CHECKOUT / "dbt_project" / "seeds" / "product_taxonomy.csv")
 
 
 def test_a_subcategory_is_in_one_category_and_says_what_belongs_there() -> None:

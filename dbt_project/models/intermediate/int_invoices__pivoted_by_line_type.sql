@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='day_range', unique_key='sale_date', on_schema_change='fail') }}
+{{ config(materialized='incremental', incremental_strategy='day_range', unique_key='sale_date', on_schema_change='append_new_columns') }}
 
 with
 
@@ -22,7 +22,9 @@ by_line_type as (
         line_type,
         count(*) as line_count,
         sum(quantity) as unit_count,
-        sum(total_amount) as net_revenue
+        sum(total_amount) as net_revenue,
+        {{ whole_sum('total_amount_eur') }} as net_revenue_eur,
+        {{ whole_sum('total_amount_usd') }} as net_revenue_usd
     from sales
     group by sale_date, invoice_key, customer_key, country_key, is_cancelled, line_type
 ),
@@ -42,7 +44,9 @@ pivoted as (
         coalesce(
             sum(by_line_type.net_revenue) filter (where by_line_type.line_type = '{{ line_type }}'), 0
         )::numeric(18, 4) as {{ line_type }}_revenue
-        {%- endfor %}
+        {%- endfor %},
+        {{ whole_sum('by_line_type.net_revenue_eur') }} as net_revenue_eur,
+        {{ whole_sum('by_line_type.net_revenue_usd') }} as net_revenue_usd
     from by_line_type
     inner join customers on by_line_type.customer_key = customers.customer_key
     group by

@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='day_range', unique_key='sale_date', on_schema_change='fail') }}
+{{ config(materialized='incremental', incremental_strategy='day_range', unique_key='sale_date', on_schema_change='append_new_columns') }}
 
 with
 

@@ -24,7 +24,9 @@ renamed as (
         is_cancelled,
         invoiced_at,
         created_at,
-        batch_id
+        batch_id,
+        total_amount_eur,
+        total_amount_usd
     from source
 )
 

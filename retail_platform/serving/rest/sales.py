@@ -69,6 +69,8 @@ COLUMNS: Mapping[str, Path] = {
     "quantity": ("quantity",),
     "unit_price": ("unit_price",),
     "total_amount": ("total_amount",),
+    "total_amount_eur": ("total_amount_eur",),
+    "total_amount_usd": ("total_amount_usd",),
     "line_type": ("line_type",),
     "is_cancelled": ("is_cancelled",),
 }
@@ -102,6 +104,8 @@ EXAMPLE_ROW = {
     "quantity": 80995,
     "unit_price": 2.08,
     "total_amount": 168469.6,
+    "total_amount_eur": 197467.7372,
+    "total_amount_usd": 264290.8195,
     "line_type": "product",
     "is_cancelled": False,
 }

@@ -49,6 +49,8 @@ def test_a_page_as_the_documentation_has_it(shop: Served) -> None:
         "quantity": -4,
         "unit_price": 2.5,
         "total_amount": -10,
+        "total_amount_eur": -11.6448,
+        "total_amount_usd": -15.6285,
         "line_type": "product",
         "is_cancelled": True,
     }

@@ -1,0 +1,111 @@
+"""Enrichment in gold: exchange rates, bank holidays and weather, packaged or of live providers."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from retail_platform.contracts import (
+    BANK_HOLIDAYS,
+    DAILY_WEATHER,
+    DIM_COUNTRY,
+    DIM_DATE,
+    EXCHANGE_RATES,
+    FACT_SALE,
+    SILVER_SALES,
+)
+from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
+from retail_platform.defs.provided import provider_client, told
+from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of, written
+from retail_platform.lakehouse.days import stretches
+from retail_platform.lakehouse.lake import Lake
+from retail_platform.providers import weather
+from retail_platform.providers.rates import ECB, fixings
+from retail_platform.reference import read_countries
+from retail_platform.reference.bank_holidays import read_bank_holidays
+from retail_platform.settings import Settings
+from retail_platform.transforms.enrichment import (
+    countries_have_holidays,
+    moved_days,
+    rates_of_days,
+    sale_days_have_rates,
+    temperatures_are_ordered,
+    with_held_fixings,
+)
+from retail_platform.transforms.quality import contract_holds, keys_are_unique
+
+Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
+
+RATES, HOLIDAYS, WEATHER = map(key_of, (EXCHANGE_RATES, BANK_HOLIDAYS, DAILY_WEATHER))
+WEATHER_DELAY = timedelta(days=8)
+"""The reanalysis ends some days before today, and what is later is refused."""
+
+
+@dg.multi_asset(
+    name="exchange_rates",
+    specs=[table_spec(EXCHANGE_RATES, key_of(SILVER_SALES))],
+    check_specs=[*check_specs(RATES, *BLOCKING), *check_specs(RATES, sale_days_have_rates, blocking=False)],
+    pool=LAKE_POOL,
+)
+def exchange_rates(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> Results:
+    """Write the rates of the days from the first to the last sale, and name the days whose rates moved."""
+    days, before = _sale_days(lake), lake.scan(EXCHANGE_RATES).collect()
+    with provider_client(settings) as client:
+        provided = fixings(client, _today(), settings.provider_urls.get("rates", ECB))
+    known = with_held_fixings(provided.frame, before) if provided.problem else provided.frame
+    frame = rates_of_days(known, days, settings.shop_currency)
+    yield from require(RATES, [contract_holds(EXCHANGE_RATES, frame), keys_are_unique(EXCHANGE_RATES, frame)])
+    yield result_of(sale_days_have_rates(days, frame, settings.shop_currency), RATES, dg.AssetCheckSeverity.WARN)
+    moved = moved_days(before, frame)
+    version = lake.replace(EXCHANGE_RATES, frame, stretches(moved))
+    yield written(lake, EXCHANGE_RATES, frame, version, moved_days=len(moved), **told(provided))
+
+
+@dg.multi_asset(
+    name="bank_holidays",
+    specs=[table_spec(BANK_HOLIDAYS, key_of(FACT_SALE), key_of(DIM_COUNTRY), key_of(DIM_DATE))],
+    check_specs=[*check_specs(HOLIDAYS, *BLOCKING), *check_specs(HOLIDAYS, countries_have_holidays, blocking=False)],
+    pool=LAKE_POOL,
+)
+def bank_holidays(lake: dg.ResourceParam[Lake]) -> Results:
+    """Write the bank holidays of every country that a line was sold to, in the years of the calendar."""
+    keys = lake.scan(FACT_SALE).select("country_key").unique()
+    sold_to = lake.scan(DIM_COUNTRY).join(keys, on="country_key", how="semi").collect()
+    years = lake.scan(DIM_DATE).select(pl.col("year").cast(pl.Int32).unique().sort()).collect().to_series().to_list()
+    frame, unknown = read_bank_holidays(sold_to["country_code"].drop_nulls(), years)
+    yield from require(HOLIDAYS, [contract_holds(BANK_HOLIDAYS, frame), keys_are_unique(BANK_HOLIDAYS, frame)])
+    yield result_of(countries_have_holidays(sold_to, years, frame, unknown), HOLIDAYS, dg.AssetCheckSeverity.WARN)
+    yield written(lake, BANK_HOLIDAYS, frame, lake.replace(BANK_HOLIDAYS, frame), countries=len(sold_to))
+
+
+@dg.multi_asset(
+    name="daily_weather",
+    specs=[table_spec(DAILY_WEATHER, key_of(SILVER_SALES))],
+    check_specs=check_specs(WEATHER, *BLOCKING, temperatures_are_ordered),
+    pool=LAKE_POOL,
+)
+def daily_weather(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> Results:
+    """Write the weather at the shop's capital from the first to the last sale; none without live providers."""
+    days = _sale_days(lake).to_list() if settings.live_providers else []
+    place = read_countries().filter(pl.col("country_code") == settings.shop_country)
+    first, last = (days[0], min(days[-1], _today() - WEATHER_DELAY)) if days else (date.max, date.min)
+    with provider_client(settings) as client:
+        url = settings.provider_urls.get("weather", weather.OPEN_METEO)
+        provided = weather.daily_weather(client if first <= last else None, place, first, last, url)
+    is_down = settings.live_providers and provided.problem is not None
+    frame = lake.scan(DAILY_WEATHER).collect() if is_down else provided.frame
+    checks = [contract_holds(DAILY_WEATHER, frame), keys_are_unique(DAILY_WEATHER, frame)]
+    yield from require(WEATHER, [*checks, temperatures_are_ordered(frame)])
+    yield written(lake, DAILY_WEATHER, frame, lake.replace(DAILY_WEATHER, frame), **told(provided))
+
+
+def _sale_days(lake: Lake) -> pl.Series:
+    """The days with a sale, in order."""
+    return lake.scan(SILVER_SALES).select(pl.col("sale_date").unique().sort()).collect().to_series()
+
+
+def _today() -> date:
+    """Only live answers are judged by it."""
+    return datetime.now(UTC).date()
