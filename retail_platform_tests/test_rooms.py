@@ -25,12 +25,14 @@ BELOW: dict[str, set[str]] = {
         "lakehouse",
         "providers",
         "reference",
+        "rejects",
         "serving.catalogue",
         "serving.selections",
         "settings",
         "transforms",
         "warehouse",
     },
+    "rejects": {"contracts", "lakehouse", "settings", "transforms"},
     "definitions": {"defs"},
     "status": {"contracts", "lakehouse", "settings", "warehouse"},
     "runs": {"definitions", "defs.partitions", "instance", "lakehouse.days", "settings"},
@@ -43,7 +45,7 @@ BELOW: dict[str, set[str]] = {
         "transforms.countries",
         "warehouse",
     },
-    "cli": {"instance", "lakehouse", "serving", "settings", "sources", "runs", "status", "warehouse"},
+    "cli": {"instance", "lakehouse", "rejects", "serving", "settings", "sources", "runs", "status", "warehouse"},
 }
 """What each room may import besides itself: whole rooms, or single modules of one."""
 
@@ -60,6 +62,7 @@ PURE_LIBRARIES = {
     "duckdb",  # hashes, on frames in memory
     "functools",
     "holidays",
+    "json",  # texts in memory
     "importlib",  # to keep pandera from importing pandas
     "narwhals",
     "numpy",

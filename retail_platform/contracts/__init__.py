@@ -2,6 +2,7 @@
 
 from retail_platform.contracts.base import Contract, Table
 from retail_platform.contracts.bronze import BRONZE_DAYS, BRONZE_SALES
+from retail_platform.contracts.corrections import REJECT_CORRECTION
 from retail_platform.contracts.gold import (
     CUSTOMER_VALUE,
     DAY_QUALITY,
@@ -33,9 +34,10 @@ GOLD_TABLES: tuple[Table, ...] = (
     PRODUCT_CATEGORY,
     CUSTOMER_VALUE,
     PRODUCT_PAIR,
+    REJECT_CORRECTION,
 )
 """The star schema, referenced tables before the tables that reference them; the quality of its days; categories;
-analytics."""
+analytics; corrections of rejected rows."""
 
 TABLES: tuple[Table, ...] = (
     BRONZE_SALES,
@@ -65,6 +67,7 @@ __all__ = [
     "PRODUCT_CATEGORY",
     "PRODUCT_MONTHS",
     "PRODUCT_PAIR",
+    "REJECT_CORRECTION",
     "SILVER_DAYS",
     "SILVER_REJECTS",
     "SILVER_SALES",

@@ -35,6 +35,10 @@ LINE_VALUES = (
 )
 """The eight typed values that make a line: rows of a delivery in which all are equal are repeats."""
 
+WAIVABLE = ("adjustment", "test_line", "duplicate_line")
+"""The rules that a row of a correction may waive for itself: what they drop has all that a line needs, a price above 0
+included."""
+
 LINE_CANDIDATE = ("invoice_no", "stock_code", "quantity", "unit_price")
 
 
@@ -95,7 +99,7 @@ def type_rows(rows: nw.LazyFrame[Any], mapping: Mapping) -> nw.LazyFrame[Any]:
         country=_text("country"),
         quantity=_quantity(_number("quantity", mapping.decimal)),
         unit_price=_unit_price(_number("unit_price", mapping.decimal)),
-        keeps_repeats=nw.lit(mapping.repeats == "keep"),
+        keeps_repeats=nw.lit(mapping.repeats == "keep") | _is_waived(mapping, "duplicate_line"),
     )
     priced = cleaned.with_columns(
         amount=nw.col("quantity").cast(nw.Decimal(10, 0)) * nw.col("unit_price"),
@@ -138,21 +142,35 @@ def _ordinal() -> nw.Expr:
 def _own_reason(mapping: Mapping, amount_fits: nw.Expr) -> nw.Expr:
     """The first reason that a row carries in itself, in the order of the contract's REJECT_REASONS."""
     price = nw.col("unit_price")
-    is_adjustment = _starts_with_any("invoice_no", mapping.prefixes.adjustment) | (price < 0)
+    is_adjustment = _starts_with_any("invoice_no", mapping.prefixes.adjustment) & ~_is_waived(mapping, "adjustment")
+    is_test = _starts_with_any("stock_code", mapping.prefixes.test) & ~_is_waived(mapping, "test_line")
     rules = (
         (nw.col("invoice_no").is_null(), "missing_invoice"),
         (nw.col("stock_code").is_null(), "missing_stock_code"),
         (nw.col("quantity").is_null() | (nw.col("quantity") == 0), "invalid_quantity"),
         (price.is_null() | ~amount_fits, "invalid_price"),
         (nw.col("sale_date").is_null(), "invalid_date"),
-        (is_adjustment, "adjustment"),
+        (is_adjustment | (price < 0), "adjustment"),
         (price == 0, "zero_price"),
-        (_starts_with_any("stock_code", mapping.prefixes.test), "test_line"),
+        (is_test, "test_line"),
     )
     reason = nw.lit(None, dtype=nw.String)
     for condition, name in reversed(rules):
         reason = nw.when(condition).then(nw.lit(name)).otherwise(reason)
     return reason
+
+
+def _is_waived(mapping: Mapping, reason: str) -> nw.Expr:
+    """Whether a row of a correction says that this rule is waived for it; no other file has a say in it."""
+    if mapping.corrects is None:
+        return nw.lit(False)
+    # Inside a JSON text every quote is escaped, so that this can only be a key and its value.
+    return nw.col("rescued").fill_null("").str.contains(f'"waives":"{reason}"', literal=True)
+
+
+def cleaned_invoice() -> nw.Expr:
+    """The invoice number by which rows supersede each other, from the delivered one."""
+    return _text("invoice_no")
 
 
 def _text(column: str) -> nw.Expr:
