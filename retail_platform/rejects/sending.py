@@ -146,12 +146,13 @@ class _Draft:
         after = max(self.now, *(row.values["delivered_at"] + _MOMENT for row in rows))
         lines = [self._changed(row) for row in rows]
         alone = self._judged(self._delivered(lines, after))
-        for line, row, judged in zip(lines, rows, alone.iter_rows(named=True), strict=True):
-            self._check_alone(line, row, judged)
+        for line, row, typed in zip(lines, rows, alone.iter_rows(named=True), strict=True):
+            self._check_alone(line, row, typed)
         keys = [*alone.select(KEY).iter_rows()]
         days = sorted({day for _, day in keys})
         held = pl.concat([self.book.day(day) for day in days])
-        invoices = {key: _of_invoice(self.book.judged(held), key) for key in keys}
+        judged = self.book.judged(held)
+        invoices = {key: _of_invoice(judged, key) for key in keys}
         after = max([after, *(self._newest(each)[1] + _MOMENT for each in invoices.values() if each.height)])
         for line, key in zip(lines, keys, strict=True):
             line["on"] = self._newest(invoices[key])[0] if invoices[key].height else NONE
