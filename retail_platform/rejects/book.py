@@ -161,10 +161,9 @@ class Book:
             more: a delivery that the ledger does not know yet: delivery_id, file_sha256, delivery_rank, mapping.
         """
         ranks = self._ranks if more is None else pl.concat([self._ranks, more.cast(self._ranks.schema)])
-        ranks = ranks.join(rows, on=_FILE, how="semi")
-        if ranks.is_empty():
-            return rows.clear()
-        used = {name: self.ledger.mapping(name) for name in ranks["mapping"].unique().sort()}
+        names = ranks.join(rows, on=_FILE, how="semi")["mapping"].unique().sort().to_list()
+        # No rows have the columns of judged ones too, whatever the mapping.
+        used = {name: self.ledger.mapping(name) for name in names or [*self.ledger.mappings][:1]}
         judged: pl.LazyFrame = judge_sales(nw.from_native(rows.lazy()), nw.from_native(ranks.lazy()), used).to_native()
         return judged.collect()
 

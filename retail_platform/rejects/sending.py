@@ -153,13 +153,15 @@ class _Draft:
         held = pl.concat([self.book.day(day) for day in days])
         judged = self.book.judged(held)
         invoices = {key: _of_invoice(judged, key) for key in keys}
-        after = max([after, *(self._newest(each)[1] + _MOMENT for each in invoices.values() if each.height)])
+        newest = {key: self._newest(invoice) for key, invoice in invoices.items()}
+        after = max([after, *(at + _MOMENT for _, at in newest.values() if at)])
         for line, key in zip(lines, keys, strict=True):
-            line["on"] = self._newest(invoices[key])[0] if invoices[key].height else NONE
+            line["on"] = newest[key][0]
         restated = [line for each in invoices.values() for line in self._restated(each, {row.id for row in rows})]
         sent = self._delivered([*restated, *lines], after)
         self._check_accepted(self._judged(sent, held), len(restated))
-        path = self.part.with_name(f"{self.action}__{after:%Y%m%dT%H%M%S.%fZ}.jsonl")
+        while (path := self.part.with_name(f"{self.action}__{after:%Y%m%dT%H%M%S.%fZ}.jsonl")).exists():
+            after += _MOMENT
         self.part.rename(path)
         return Correction(path, sent.tail(len(lines)).select(row_id()).to_series().to_list(), days, len(restated))
 
@@ -199,8 +201,10 @@ class _Draft:
         if row.status == "accepted" and (judged["raw_invoice_no"], judged["sale_date"]) != was:
             raise RejectError(f"row {row.id} is a line: to move it to another invoice or day, send both invoices again")
 
-    def _newest(self, invoice: pl.DataFrame) -> tuple[str, datetime]:
+    def _newest(self, invoice: pl.DataFrame) -> tuple[str, datetime | None]:
         """The newest delivery of an invoice, and when it was delivered."""
+        if invoice.is_empty():
+            return NONE, None
         name = invoice.sort("delivery_rank")["delivery_id"][-1]
         return name, self.book.deliveries.filter(pl.col("delivery_id") == name)["delivered_at"][0]
 

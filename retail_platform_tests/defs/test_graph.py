@@ -25,6 +25,7 @@ KEYS = [
     "gold/fact_sale",
     "gold/product_category",
     "gold/product_pair",
+    "gold/reject_correction",
     "intermediate/int_customers__narrowed_to_current",
     "intermediate/int_invoices__pivoted_by_line_type",
     "intermediate/int_products__summed_by_month",
@@ -66,6 +67,7 @@ KEYS = [
     "warehouse/fact_sale",
     "warehouse/product_category",
     "warehouse/product_pair",
+    "warehouse/reject_correction",
 ]
 
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
@@ -118,6 +120,7 @@ def test_day_keyed_tables_are_run_as_one() -> None:
         "gold/day_quality",
         "gold/dim_invoice",
         "gold/fact_sale",
+        "gold/reject_correction",
     }
     assert all(graph.get(dg.AssetKey(key.split("/"))).backfill_policy.max_partitions_per_run is None for key in daily)
 

@@ -22,6 +22,7 @@ from retail_platform.contracts import (
     FACT_SALE,
     PRODUCT_CATEGORY,
     PRODUCT_PAIR,
+    REJECT_CORRECTION,
     Table,
 )
 from retail_platform.transforms.keys import line_ids, surrogate_keys
@@ -44,14 +45,18 @@ class GoldFrames:
 
     @property
     def tables(self) -> dict[str, pl.DataFrame]:
-        """The rows of every gold table; no row was rejected on any day, and of analytics there are none."""
+        """The rows of every gold table; no row was rejected or corrected, and of analytics there are none."""
         counts = dict.fromkeys((name for name in DAY_QUALITY.schema if name.endswith("_rows")), pl.lit(0))
         counts |= dict.fromkeys(("delivered_rows", "accepted_rows"), pl.len())
         days = self.facts.group_by("sale_month", "sale_date").agg(
             accepted_amount=pl.col("total_amount").sum(), acceptance_pct=pl.lit(100), **counts
         )
         rows = {"dim_invoice": self.invoices, "fact_sale": self.facts, "day_quality": shaped(DAY_QUALITY, days)}
-        return {table.name: table.empty() for table in (CUSTOMER_VALUE, PRODUCT_PAIR)} | self.dimensions | rows
+        return (
+            {table.name: table.empty() for table in (CUSTOMER_VALUE, PRODUCT_PAIR, REJECT_CORRECTION)}
+            | self.dimensions
+            | rows
+        )
 
     def of(self, days: Collection[date]) -> "GoldFrames":
         """The same dimensions, and the rows of some days only."""
