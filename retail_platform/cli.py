@@ -345,9 +345,9 @@ def list_rejected(day: datetime | None, reason: str | None, file: str, limit: in
         "source_file",
         "source_row",
     ]
-    shown = found.select(names).head(limit)
     headers = ["id", "day", "reason", "invoice", "stock code", "quantity", "price", "file", "row"]
-    console.print(_table(f"{shown.height} of {found.height} rejected rows", headers, shown.rows()))
+    _print_columns(headers, found.select(names).head(limit).rows())
+    click.echo(f"{min(limit, found.height)} of {found.height} rejected rows. Next: retail rejects show ID")
 
 
 @rejects.command("show")
@@ -362,8 +362,10 @@ def show_rejected(row_id: str) -> None:
     values = [(name, row.values[name]) for name in (*TEXT_COLUMNS, "rescued", "sale_date", "source_file", "source_row")]
     told = [("reason", row.reason), ("status", row.status), ("what to do", row.advice)]
     console.print(_table(f"Row {row.id}", ["column", "value"], [*values, *told]))
-    history = [(e.at, e.what, e.by, e.why, e.changes, e.row) for e in row.history]
-    console.print(_table("History", ["when (UTC)", "what", "by", "why", "changes", "row"], history))
+    click.echo("History (UTC)")
+    for event in row.history:
+        click.echo(f"{event.at}  {event.what}" + (f", by {event.by}: {event.why}" if event.by else ""))
+        click.echo("\n".join(f"    {text}" for text in (event.changes, f"row {event.row}") if text))
 
 
 SENDING = (
@@ -404,15 +406,14 @@ def _send(action: str, ids: Sequence[str], values: Sequence[str], by: str, why: 
     if odd := [each for each in values if "=" not in each]:
         raise click.BadParameter(f"--set {odd[0]} has no value; write COLUMN=VALUE.")
     changes = {name: text for name, _, text in (each.partition("=") for each in values)}
-    settings = _prepared(start=run_days)
+    settings = _prepared() if run_days else get_settings()
     with _rejecting():
         sent = send_rows(settings, ids, action=action, changes=changes, by=by, why=why)
-    console.print(f"{sent.path}\n{len(sent.ids)} rows sent again, {sent.restated} lines of their invoices with them.")
-    console.print(f"Their history: retail rejects show {sent.ids[0]}")
+    click.echo(f"Sent again: {', '.join(sent.ids)}; with {sent.restated} lines of the same invoices, in\n{sent.path}")
     if run_days:
         _register_and_run(settings)
     else:
-        console.print(f"Next: retail run --from {sent.days[0]} --to {sent.days[-1]}; make dev does it by itself.")
+        click.echo(f"Next: retail run --from {sent.days[0]} --to {sent.days[-1]}; make dev does it by itself.")
 
 
 @contextmanager
@@ -685,6 +686,14 @@ def _address(settings: Settings) -> str:
 
     database = warehouse_database(settings)
     return f"host {database.host}, database {database.dbname}"
+
+
+def _print_columns(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Rows as plain text, each on one line however wide the terminal is, so that ids can be copied."""
+    cells = [["" if value is None else " ".join(str(value).split()) for value in row] for row in (headers, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> RichTable:

@@ -14,10 +14,8 @@ class RejectCorrection(Contract):
 
     Grain: correction_id.  Source: bronze/sales, the rows of files in landing/corrections.
     Who, why and changes are what the file says. The other lines of the invoice, restated beside it, are not here.
-    Partition: sale_month on disk.
     """
 
-    sale_month: pl.Date = pa.Field(description="First day of the month of sale_date.")
     sale_date: pl.Date = pa.Field(description="Day of the sale, by the corrected row.")
     correction_id: pl.String = pa.Field(unique=True, description="Id of the corrected row: its file, sheet and row.")
     reject_id: pl.String = pa.Field(nullable=True, description="Id of the row that was corrected.")
@@ -40,6 +38,4 @@ REJECT_CORRECTION = Table(
     "reject_correction",
     RejectCorrection,
     key=("correction_id",),
-    day="sale_date",
-    month="sale_month",
 )

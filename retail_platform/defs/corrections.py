@@ -10,8 +10,8 @@ from pydantic import Field
 from retail_platform.contracts import BRONZE_SALES, REJECT_CORRECTION
 from retail_platform.defs.landing import FILES
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
-from retail_platform.defs.partitions import days_of_run
-from retail_platform.defs.reports import BLOCKING, check_specs, report_days, require, result_of, written
+from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of, written
+from retail_platform.lakehouse.days import stretches
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.lakehouse.ledger import Ledger
 from retail_platform.rejects.book import RejectError
@@ -31,31 +31,29 @@ CORRECTION = key_of(REJECT_CORRECTION)
 
 @dg.multi_asset(
     name="reject_correction",
-    specs=[table_spec(REJECT_CORRECTION, key_of(BRONZE_SALES), daily=True)],
+    specs=[table_spec(REJECT_CORRECTION, key_of(BRONZE_SALES))],
     check_specs=[
         *check_specs(CORRECTION, *BLOCKING),
         *check_specs(CORRECTION, corrections_say_who_and_why, corrections_know_the_newest_delivery, blocking=False),
     ],
-    backfill_policy=dg.BackfillPolicy.single_run(),
     pool=LAKE_POOL,
 )
 def reject_correction(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+    settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
-    """Write the corrections of the run's days."""
-    days, ledger = days_of_run(context), Ledger(settings)
-    rows, files = lake.scan(BRONZE_SALES, days), ledger.corrections()["file_sha256"].to_list()
-    told = read_corrections(rows.filter(pl.col("file_sha256").is_in(files)).collect())
-    frame = reject_corrections(told)
+    """Write the corrections that bronze holds."""
+    ledger = Ledger(settings)
+    files = ledger.corrections()
+    days = ledger.delivery_days().join(files, on=["delivery_id", "file_sha256"], how="semi")["sale_date"].drop_nulls()
+    rows = lake.scan(BRONZE_SALES, stretches(days))
+    told = read_corrections(rows.filter(pl.col("file_sha256").is_in(files["file_sha256"].to_list())).collect())
+    frame, keys = reject_corrections(told), restated_keys(rows, ledger.deliveries(), told)
     yield from require(
         CORRECTION, [contract_holds(REJECT_CORRECTION, frame), keys_are_unique(REJECT_CORRECTION, frame)]
     )
-    version = lake.replace_days(REJECT_CORRECTION, frame, [days])
-    keys = restated_keys(rows, ledger.deliveries(), told)
     for finding in (corrections_say_who_and_why(frame), corrections_know_the_newest_delivery(keys)):
         yield result_of(finding, CORRECTION, dg.AssetCheckSeverity.WARN)
-    report_days(context, REJECT_CORRECTION, frame)
-    yield written(lake, REJECT_CORRECTION, frame, version)
+    yield written(lake, REJECT_CORRECTION, frame, lake.replace(REJECT_CORRECTION, frame))
 
 
 class CorrectionConfig(dg.Config):

@@ -98,6 +98,7 @@ def _check_request(ids: Sequence[str], action: str, changes: Mapping[str, str], 
 @contextmanager
 def _one_at_a_time(settings: Settings) -> Iterator[None]:
     """Keep others from sending rows meanwhile: who comes second builds on what the first has sent."""
+    settings.home.mkdir(parents=True, exist_ok=True)
     with (settings.home / "corrections.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -120,7 +120,6 @@ def test_day_keyed_tables_are_run_as_one() -> None:
         "gold/day_quality",
         "gold/dim_invoice",
         "gold/fact_sale",
-        "gold/reject_correction",
     }
     assert all(graph.get(dg.AssetKey(key.split("/"))).backfill_policy.max_partitions_per_run is None for key in daily)
 
