@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -36,7 +36,7 @@ ROLE = click.Choice(["viewer", "analyst", "operator", "admin"])
 DEMO_USER = "analyst"
 STOP_SECONDS = 25
 """How long the programs of `retail dev` may take to end before they are killed."""
-STEPS = 23
+STEPS = 24
 """Steps of the job run_days."""
 
 
@@ -314,6 +314,116 @@ def revoke(name: str) -> None:
     with _accounts() as connection:
         accounts.revoke_key(connection, name)
     console.print(f"Key {name} is revoked.")
+
+
+@main.group()
+def rejects() -> None:
+    """Rejected rows: look at them, correct them, release them."""
+
+
+@rejects.command("list")
+@click.option("--day", type=DAY, help="Of this day, yyyy-mm-dd.")
+@click.option("--reason", help="With this reason, for example zero_price.")
+@click.option("--file", default="", help="Of files whose path holds this text.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(min=1), help="Rows to show.")
+@click.option("--all", "everything", is_flag=True, help="Also what is superseded, restated or corrected.")
+def list_rejected(day: datetime | None, reason: str | None, file: str, limit: int, everything: bool) -> None:
+    """List the rejected rows that can be worked, newest day first."""
+    from retail_platform.rejects.book import list_rejects
+
+    found = list_rejects(
+        get_settings(), day=day.date() if day else None, reason=reason, file=file, everything=everything
+    )
+    names = [
+        "id",
+        "sale_date",
+        "reason",
+        "invoice_no",
+        "stock_code",
+        "quantity",
+        "unit_price",
+        "source_file",
+        "source_row",
+    ]
+    headers = ["id", "day", "reason", "invoice", "stock code", "quantity", "price", "file", "row"]
+    _print_columns(headers, found.select(names).head(limit).rows())
+    click.echo(f"{min(limit, found.height)} of {found.height} rejected rows. Next: retail rejects show ID")
+
+
+@rejects.command("show")
+@click.argument("row_id", metavar="ID")
+def show_rejected(row_id: str) -> None:
+    """Show a row as delivered, what to do about it, and its history."""
+    from retail_platform.lakehouse.mapping import TEXT_COLUMNS
+    from retail_platform.rejects.book import Book
+
+    with _rejecting():
+        row = Book(get_settings()).row(row_id)
+    values = [(name, row.values[name]) for name in (*TEXT_COLUMNS, "rescued", "sale_date", "source_file", "source_row")]
+    told = [("reason", row.reason), ("status", row.status), ("what to do", row.advice)]
+    console.print(_table(f"Row {row.id}", ["column", "value"], [*values, *told]))
+    click.echo("History (UTC)")
+    for event in row.history:
+        click.echo(f"{event.at}  {event.what}" + (f", by {event.by}: {event.why}" if event.by else ""))
+        click.echo("\n".join(f"    {text}" for text in (event.changes, f"row {event.row}") if text))
+
+
+SENDING = (
+    click.argument("ids", metavar="ID...", nargs=-1, required=True),
+    click.option(
+        "--set", "values", multiple=True, metavar="COLUMN=VALUE", help="New text of a column; may be repeated."
+    ),
+    click.option("--by", required=True, help="Who does it."),
+    click.option("--why", required=True, help="For what reason."),
+    click.option("--run", "run_days", is_flag=True, help="Run what waits afterwards."),
+)
+
+
+def _sending(command: Callable[..., None]) -> Callable[..., None]:
+    """The arguments of the commands that send rows again."""
+    for decorate in reversed(SENDING):
+        command = decorate(command)
+    return command
+
+
+@rejects.command()
+@_sending
+def amend(ids: Sequence[str], values: Sequence[str], by: str, why: str, run_days: bool) -> None:
+    """Send rejected rows again with other values."""
+    _send("amend", ids, values, by, why, run_days)
+
+
+@rejects.command()
+@_sending
+def release(ids: Sequence[str], values: Sequence[str], by: str, why: str, run_days: bool) -> None:
+    """Send rejected rows again, with the rule waived that drops them."""
+    _send("release", ids, values, by, why, run_days)
+
+
+def _send(action: str, ids: Sequence[str], values: Sequence[str], by: str, why: str, run_days: bool) -> None:
+    from retail_platform.rejects.sending import send_rows
+
+    if odd := [each for each in values if "=" not in each]:
+        raise click.BadParameter(f"--set {odd[0]} has no value; write COLUMN=VALUE.")
+    changes = {name: text for name, _, text in (each.partition("=") for each in values)}
+    settings = _prepared() if run_days else get_settings()
+    with _rejecting():
+        sent = send_rows(settings, ids, action=action, changes=changes, by=by, why=why)
+    click.echo(f"Sent again: {', '.join(sent.ids)}; with {sent.restated} lines of the same invoices, in\n{sent.path}")
+    if run_days:
+        _register_and_run(settings)
+    else:
+        click.echo(f"Next: retail run --from {sent.days[0]} --to {sent.days[-1]}; make dev does it by itself.")
+
+
+@contextmanager
+def _rejecting() -> Iterator[None]:
+    from retail_platform.rejects.book import RejectError
+
+    try:
+        yield
+    except RejectError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()
@@ -594,6 +704,14 @@ def _address(settings: Settings) -> str:
 
     database = warehouse_database(settings)
     return f"host {database.host}, database {database.dbname}"
+
+
+def _print_columns(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Rows as plain text, each on one line however wide the terminal is, so that ids can be copied."""
+    cells = [["" if value is None else " ".join(str(value).split()) for value in row] for row in (headers, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> RichTable:

@@ -25,12 +25,14 @@ BELOW: dict[str, set[str]] = {
         "lakehouse",
         "providers",
         "reference",
+        "rejects",
         "serving.catalogue",
         "serving.selections",
         "settings",
         "transforms",
         "warehouse",
     },
+    "rejects": {"contracts", "lakehouse", "settings", "transforms"},
     "definitions": {"defs"},
     "past_features": {"contracts", "lakehouse", "settings", "transforms"},
     "status": {"contracts", "lakehouse", "settings", "warehouse"},
@@ -47,6 +49,7 @@ BELOW: dict[str, set[str]] = {
     "cli": {
         "instance",
         "lakehouse",
+        "rejects",
         "past_features",
         "serving",
         "settings",
@@ -71,6 +74,7 @@ PURE_LIBRARIES = {
     "duckdb",  # hashes, on frames in memory
     "functools",
     "holidays",
+    "json",  # texts in memory
     "importlib",  # to keep pandera from importing pandas
     "narwhals",
     "numpy",

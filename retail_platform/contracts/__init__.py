@@ -2,6 +2,7 @@
 
 from retail_platform.contracts.base import Contract, Table
 from retail_platform.contracts.bronze import BRONZE_DAYS, BRONZE_SALES
+from retail_platform.contracts.corrections import REJECT_CORRECTION
 from retail_platform.contracts.customer_features import CUSTOMER_FEATURE
 from retail_platform.contracts.enrichment import BANK_HOLIDAYS, DAILY_WEATHER, EXCHANGE_RATES
 from retail_platform.contracts.gold import (
@@ -47,9 +48,10 @@ GOLD_TABLES: tuple[Table, ...] = (
     EXCHANGE_RATES,
     BANK_HOLIDAYS,
     DAILY_WEATHER,
+    REJECT_CORRECTION,
 )
 """The star schema, referenced tables before the tables that reference them; the quality of its days; categories;
-analytics; features; what is known of days and countries."""
+analytics; features; what is known of days and countries; corrections of rejected rows."""
 
 TABLES: tuple[Table, ...] = (
     BRONZE_SALES,
@@ -87,6 +89,7 @@ __all__ = [
     "PRODUCT_FEATURE",
     "PRODUCT_MONTHS",
     "PRODUCT_PAIR",
+    "REJECT_CORRECTION",
     "SEASONALITY_INDEX",
     "SILVER_DAYS",
     "SILVER_REJECTS",

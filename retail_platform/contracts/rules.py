@@ -31,6 +31,7 @@ class Rule:
         advice: what to do about such rows.
         dimension: the dimension of quality in which they are faults; None where they are none.
         tolerated_pct: of `warn` and `fail`: the share of a day's rows that may break it.
+        row_advice: of `drop`: what can be done about one such row with `retail rejects`.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Rule:
     advice: str
     dimension: Literal["completeness", "accuracy", "uniqueness", "validity"] | None
     tolerated_pct: int = 0
+    row_advice: str = ""
 
 
 SUPERSEDED = Rule(
@@ -51,6 +53,7 @@ SUPERSEDED = Rule(
     "a later delivery restates the invoice of that day",
     "Nothing: a correction. If it was none, give part files a batch id.",
     None,
+    row_advice="nothing: a later delivery restates its invoice",
 )
 DUPLICATE_LINE = Rule(
     "duplicate_line",
@@ -60,6 +63,10 @@ DUPLICATE_LINE = Rule(
     "an equal row of the same delivery came before",
     'Sent twice: nothing. A till that writes one row a scan: `repeats = "keep"` in the mapping.',
     "uniqueness",
+    row_advice=(
+        "leave it, if the line was written twice; release it, if the thing was sold twice. If the "
+        'retailer never writes a line twice, have repeats = "keep" in the mapping'
+    ),
 )
 ACROSS_ROWS = (SUPERSEDED, DUPLICATE_LINE)
 """Judged on all rows of a day together, after the rules that a row breaks by itself."""
@@ -73,6 +80,7 @@ RULES: tuple[Rule, ...] = (
         "the invoice number is empty",
         "Have the file sent again; of a renamed column, add the new name to the mapping.",
         "completeness",
+        row_advice="amend it with the invoice it belongs to: --set invoice_no=…",
     ),
     Rule(
         "missing_stock_code",
@@ -82,6 +90,7 @@ RULES: tuple[Rule, ...] = (
         "the product code is empty",
         "Have the file sent again; of a renamed column, add the new name to the mapping.",
         "completeness",
+        row_advice="amend it with the product's code: --set stock_code=…",
     ),
     Rule(
         "invalid_quantity",
@@ -91,6 +100,7 @@ RULES: tuple[Rule, ...] = (
         "not a whole number that fits 32 bits, or 0",
         "A removed invoice (0): nothing. Another number format: `decimal` in the mapping. Else have the row corrected.",
         "validity",
+        row_advice="amend it with a whole number other than 0: --set quantity=…",
     ),
     Rule(
         "invalid_price",
@@ -100,6 +110,7 @@ RULES: tuple[Rule, ...] = (
         "not plain decimal text, or the amount does not fit 14 digits before the point",
         "Another number format: `decimal` in the mapping. Else have the row corrected.",
         "validity",
+        row_advice="amend it with a plain decimal number, or with a smaller amount: --set unit_price=…",
     ),
     Rule(
         "invalid_date",
@@ -109,6 +120,10 @@ RULES: tuple[Rule, ...] = (
         "unreadable, before the platform's first day, or later than the day after the delivery",
         "Another format: `date_formats` in the mapping. Older data: `RETAIL_FIRST_DAY`. Else have the row corrected.",
         "validity",
+        row_advice=(
+            "amend it with a date that the mapping reads, not before the platform's first day and not "
+            "after the delivery: --set invoice_date=…"
+        ),
     ),
     Rule(
         "adjustment",
@@ -118,6 +133,10 @@ RULES: tuple[Rule, ...] = (
         "the invoice's prefix says so (`A`), or a negative price",
         "Nothing: bookkeeping, no sale. If they are sales: `prefixes` in the mapping.",
         "validity",
+        row_advice=(
+            "leave it, if it corrects a balance; release it, if it is a sale. A negative price is "
+            "none: amend price and quantity"
+        ),
     ),
     Rule(
         "zero_price",
@@ -127,6 +146,11 @@ RULES: tuple[Rule, ...] = (
         "price 0 after rounding to 4 places",
         "Free goods and write-offs, if there are as many as always: nothing. Else have the prices sent.",
         "validity",
+        row_advice=(
+            "leave it, if the thing was written off or given away; if it was sold, amend it with the "
+            "price that was paid: --set unit_price=…. It cannot be released, for a line has a price "
+            "above 0"
+        ),
     ),
     Rule(
         "test_line",
@@ -136,6 +160,7 @@ RULES: tuple[Rule, ...] = (
         "the stock code's prefix says so (`TEST`)",
         "Nothing. If they are sales: `prefixes` in the mapping.",
         "validity",
+        row_advice="leave it, if it is a test; release it, if the thing was sold",
     ),
     *ACROSS_ROWS,
     Rule(

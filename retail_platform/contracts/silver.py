@@ -37,7 +37,8 @@ class SilverSales(Origin):
     )
     is_cancelled: pl.Boolean = pa.Field(description="Whether the invoice is a cancellation.")
     repeat_no: pl.Int32 = pa.Field(
-        ge=1, description="Ordinal among equal lines of a delivery; 1 unless the mapping keeps repeats."
+        ge=1,
+        description="Ordinal among equal lines of a delivery; 1 unless the mapping keeps repeats or one was released.",
     )
 
 

@@ -155,6 +155,11 @@ class Ledger:
         names = ["delivery_rank", "delivered_at", "ingested_at", "source_file", "source_sheet"]
         return self._parts.select("delivery_id", *names, "file_sha256", "sheet_index", "format", "mapping", "rows")
 
+    def corrections(self) -> pl.DataFrame:
+        """The deliveries that restate invoices for the sake of a rejected row: those rows of `deliveries`."""
+        names = [name for name, mapping in self.mappings.items() if mapping.corrects]
+        return self.deliveries().filter(pl.col("mapping").is_in(names))
+
     def delivery_days(self) -> pl.DataFrame:
         """The days that each part of a delivery holds, by part and day.
 

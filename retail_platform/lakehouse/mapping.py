@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cached_property
+from glob import escape
 from hashlib import sha256
 from importlib.resources import files
 from typing import Literal, Self
@@ -32,6 +33,9 @@ TEXT_COLUMNS = (
     "country",
 )
 """The text columns of bronze, in its order."""
+
+CORRECTIONS = "corrections"
+"""Folder of landing that corrections of rejected rows are written to; those of a mapping in a folder of its name."""
 
 PARSER_VERSION = 1
 """Raise it when the same bytes and mapping parse to something else, so that stages are made again."""
@@ -88,6 +92,7 @@ class Mapping(_Part):
         codes: rules for line_type, the first that fits.
         decimal: the sign before the fraction in quantity and unit_price, point or comma; the other one is no number.
         repeats: whether equal rows of one delivery are one line (`drop`) or each a line (`keep`).
+        corrects: of a mapping for corrections, the mapping whose rows they restate; their rows may waive a rule.
     """
 
     name: str
@@ -100,6 +105,7 @@ class Mapping(_Part):
     codes: tuple[CodeRule, ...] = ()
     decimal: Literal[".", ","] = "."
     repeats: Literal["drop", "keep"] = "drop"
+    corrects: str | None = None
 
     @field_validator("batch")
     @classmethod
@@ -137,6 +143,18 @@ class Mapping(_Part):
     def rules_fingerprint(self) -> str:
         """Hash of what the rules of silver take from this mapping."""
         return _digest(self.model_dump(include={"prefixes", "codes", "decimal", "repeats"}))
+
+    def for_corrections(self) -> Self:
+        """The mapping of corrections of what this one reads: bronze's own column names, and the same rules."""
+        changes = {
+            "name": f"{self.name}.{CORRECTIONS}",
+            "files": f"{CORRECTIONS}/{escape(self.name)}/*",
+            "columns": {column: (column,) for column in TEXT_COLUMNS},
+            "stamp": {"pattern": r"__(?P<stamp>\d{8}T\d{6}\.\d{6}Z)", "format": "%Y%m%dT%H%M%S.%fZ"},
+            "batch": None,
+            "corrects": self.name,
+        }
+        return self.model_validate(self.model_dump() | changes)
 
     def assign(self, header: Sequence[str]) -> dict[str, str]:
         """Which of a file's columns are which of bronze's.
@@ -201,14 +219,15 @@ class Mapping(_Part):
 
 
 def load_mappings(settings: Settings) -> dict[str, Mapping]:
-    """All mappings by name, in the order in which they are asked: the retailer's own, then the packaged ones.
+    """All mappings by name, in the order in which they are asked: of corrections, the retailer's own, the packaged.
 
     Raises:
         MappingError: a mappings file is not TOML or says something unknown.
     """
     packaged = _parse(files("retail_platform.lakehouse").joinpath("mappings.toml").read_text("utf-8"), "mappings.toml")
     own = _parse(settings.mappings.read_text("utf-8"), str(settings.mappings)) if settings.mappings else {}
-    return own | {name: mapping for name, mapping in packaged.items() if name not in own}
+    known = own | {name: mapping for name, mapping in packaged.items() if name not in own}
+    return {each.name: each for each in map(Mapping.for_corrections, known.values())} | known
 
 
 def choose_mapping(mappings: Collection[Mapping], path: str, header: Sequence[str]) -> Mapping:

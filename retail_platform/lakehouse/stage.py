@@ -98,6 +98,25 @@ def bronze_rows(settings: Settings, ledger: Ledger, start: date, end: date) -> p
     return _rows(settings, ledger, days, parsed).filter(dated)
 
 
+def delivered_rows(
+    settings: Settings, ledger: Ledger, parts: pl.DataFrame, parsed: pl.Expr | None = None
+) -> pl.LazyFrame:
+    """The rows of some parts of deliveries, in the columns of bronze; their order is free.
+
+    Args:
+        settings: the platform.
+        ledger: the deliveries.
+        parts: rows of `Ledger.deliveries`.
+        parsed: a condition on parsed_date that holds for all wanted rows; None takes all.
+    """
+    return _rows(settings, ledger, parts, pl.lit(True) if parsed is None else parsed)
+
+
+def staged_rows(mapping: Mapping, rows: Rows) -> pl.DataFrame:
+    """What the stage of a sheet would hold, without writing one: source_row, the text columns, rescued, …"""
+    return pl.concat(_staged(mapping, rows), how="diagonal")
+
+
 def undated_rows(settings: Settings, ledger: Ledger) -> pl.LazyFrame:
     """The delivered rows that have no usable day, in the columns of bronze; their order is free."""
     days = ledger.delivery_days().filter(pl.col("sale_date").is_null())

@@ -36,6 +36,10 @@ LINE_VALUES = (
 )
 """The eight typed values that make a line: rows of a delivery in which all are equal are repeats."""
 
+WAIVABLE = ("adjustment", "test_line", "duplicate_line")
+"""The rules that a row of a correction may waive for itself: what they drop has all that a line needs, a price above 0
+included."""
+
 LINE_CANDIDATE = ("invoice_no", "stock_code", "quantity", "unit_price")
 
 
@@ -101,13 +105,13 @@ def type_rows(rows: nw.LazyFrame[Any], mapping: Mapping, rules: Sequence[Rule] =
         country=_text("country"),
         quantity=_quantity(_number("quantity", mapping.decimal)),
         unit_price=_unit_price(_number("unit_price", mapping.decimal)),
-        keeps_repeats=nw.lit(mapping.repeats == "keep"),
+        keeps_repeats=nw.lit(mapping.repeats == "keep") | _is_waived(mapping, "duplicate_line"),
     )
     priced = cleaned.with_columns(
         amount=nw.col("quantity").cast(nw.Decimal(10, 0)) * nw.col("unit_price"),
         is_cancelled=_starts_with_any("invoice_no", mapping.prefixes.cancelled),
-        is_adjustment=_starts_with_any("invoice_no", mapping.prefixes.adjustment),
-        is_test=_starts_with_any("stock_code", mapping.prefixes.test),
+        is_adjustment=_starts_with_any("invoice_no", mapping.prefixes.adjustment) & ~_is_waived(mapping, "adjustment"),
+        is_test=_starts_with_any("stock_code", mapping.prefixes.test) & ~_is_waived(mapping, "test_line"),
         line_type=_line_type(mapping.codes),
     )
     fits = nw.col("amount").abs() < MAX_AMOUNT
@@ -152,6 +156,19 @@ def _or_rejected(rule: Rule) -> nw.Expr:
     """The reason there is, or else the rule where the row breaks it."""
     reason = nw.col("reason")
     return nw.when(~reason.is_null() | rule.expected).then(reason).otherwise(nw.lit(rule.name))
+
+
+def _is_waived(mapping: Mapping, reason: str) -> nw.Expr:
+    """Whether a row of a correction says that this rule is waived for it; no other file has a say in it."""
+    if mapping.corrects is None:
+        return nw.lit(False)
+    # Inside a JSON text every quote is escaped, so that this can only be a key and its value.
+    return nw.col("rescued").fill_null("").str.contains(f'"waives":"{reason}"', literal=True)
+
+
+def cleaned_invoice() -> nw.Expr:
+    """The invoice number by which rows supersede each other, from the delivered one."""
+    return _text("invoice_no")
 
 
 def _text(column: str) -> nw.Expr:

@@ -437,7 +437,10 @@ def test_every_column_is_described(built: Project, manifest: Any) -> None:
 
 
 def test_sources_are_the_contracts(manifest: Any) -> None:
-    """A description is changed in the contract and in models/staging/gold.md; a column in its staging model too."""
+    """A description is changed in the contract and in models/staging/gold.md; a column in its staging model too.
+
+    A table that no mart reads is no source.
+    """
     found = {
         source.name: {name: (column.data_type, column.description) for name, column in source.columns.items()}
         for source in manifest.sources.values()
@@ -449,7 +452,7 @@ def test_sources_are_the_contracts(manifest: Any) -> None:
         for table in GOLD_TABLES
         if table.name in found
     }
-    assert found == expected
+    assert found == {name: columns for name, columns in expected.items() if name in found}
 
 
 def test_staging_has_every_column_of_its_source(manifest: Any) -> None:

@@ -34,6 +34,7 @@ KEYS = [
     "gold/product_demand",
     "gold/product_feature",
     "gold/product_pair",
+    "gold/reject_correction",
     "gold/seasonality_index",
     "intermediate/int_customers__narrowed_to_current",
     "intermediate/int_invoices__pivoted_by_line_type",
@@ -91,6 +92,7 @@ KEYS = [
     "warehouse/product_demand",
     "warehouse/product_feature",
     "warehouse/product_pair",
+    "warehouse/reject_correction",
     "warehouse/seasonality_index",
 ]
 

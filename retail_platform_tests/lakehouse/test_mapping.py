@@ -149,7 +149,7 @@ def test_own_mappings_come_first_and_replace_packaged_ones(settings: Settings, t
     own = tmp_path / "own.toml"
     own.write_text(OWN + OWN.replace("till", "online_retail"))
     mappings = load_mappings(settings.model_copy(update={"mappings": own}))
-    assert list(mappings) == ["till", "online_retail"]
+    assert list(mappings) == ["till.corrections", "online_retail.corrections", "till", "online_retail"]
     assert mappings["online_retail"].columns["invoice_no"] == ("Bon",)
 
 

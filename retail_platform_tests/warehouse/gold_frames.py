@@ -43,7 +43,7 @@ class GoldFrames:
 
     @property
     def tables(self) -> dict[str, pl.DataFrame]:
-        """The rows of every gold table; no row was rejected on any day, analytics and features have none."""
+        """The rows of every gold table; no row was rejected or corrected, analytics and features have none."""
         counts = dict.fromkeys((name for name in DAY_QUALITY.schema if name.endswith("_rows")), pl.lit(0))
         counts |= dict.fromkeys(("delivered_rows", "accepted_rows"), pl.len())
         days = self.facts.group_by("sale_month", "sale_date").agg(
