@@ -34,7 +34,7 @@ ADVICE: Mapping[str, str] = {
     "adjustment": "leave it, if it corrects a balance; release it, if it is a sale. A negative price is none: amend "
     "price and quantity",
     "zero_price": "leave it, if the thing was written off or given away; if it was sold, amend it with the price that "
-    "was paid: --set unit_price=…. It cannot be released, for a line has a price above 0",
+    "was paid: --set unit_price=…. A line has a price above 0, so as it is it can be none",
     "test_line": "leave it, if it is a test; release it, if the thing was sold",
     "superseded": "nothing: a later delivery restates its invoice",
     "duplicate_line": "leave it, if the line was written twice; release it, if the thing was sold twice. If the "
