@@ -35,7 +35,7 @@ ADVICE: Mapping[str, str] = {
     "price and quantity",
     "zero_price": "leave it, if the thing was written off or given away; if it was sold, amend it with the price that "
     "was paid: --set unit_price=…. A line has a price above 0, so as it is it can be none",
-    "test_line": "leave it, if it is a test; release it, if the thing was sold",
+    "test_line": "leave it, if it is a test; if a thing was sold, amend it with its code: --set stock_code=…",
     "superseded": "nothing: a later delivery restates its invoice",
     "duplicate_line": "leave it, if the line was written twice; release it, if the thing was sold twice. If the "
     'retailer never writes a line twice, have repeats = "keep" in the mapping',

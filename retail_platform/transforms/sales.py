@@ -35,9 +35,9 @@ LINE_VALUES = (
 )
 """The eight typed values that make a line: rows of a delivery in which all are equal are repeats."""
 
-WAIVABLE = ("adjustment", "test_line", "duplicate_line")
-"""The rules that a row of a correction may waive for itself: what they drop has all that a line needs, a price above 0
-included."""
+WAIVABLE = ("adjustment", "duplicate_line")
+"""The rules that a row of a correction may waive for itself: what they drop is a line in all else. One without a price
+above 0 is none, and what is sold under a test code has no place in the marts."""
 
 LINE_CANDIDATE = ("invoice_no", "stock_code", "quantity", "unit_price")
 
@@ -143,7 +143,6 @@ def _own_reason(mapping: Mapping, amount_fits: nw.Expr) -> nw.Expr:
     """The first reason that a row carries in itself, in the order of the contract's REJECT_REASONS."""
     price = nw.col("unit_price")
     is_adjustment = _starts_with_any("invoice_no", mapping.prefixes.adjustment) & ~_is_waived(mapping, "adjustment")
-    is_test = _starts_with_any("stock_code", mapping.prefixes.test) & ~_is_waived(mapping, "test_line")
     rules = (
         (nw.col("invoice_no").is_null(), "missing_invoice"),
         (nw.col("stock_code").is_null(), "missing_stock_code"),
@@ -152,7 +151,7 @@ def _own_reason(mapping: Mapping, amount_fits: nw.Expr) -> nw.Expr:
         (nw.col("sale_date").is_null(), "invalid_date"),
         (is_adjustment | (price < 0), "adjustment"),
         (price == 0, "zero_price"),
-        (is_test, "test_line"),
+        (_starts_with_any("stock_code", mapping.prefixes.test), "test_line"),
     )
     reason = nw.lit(None, dtype=nw.String)
     for condition, name in reversed(rules):
