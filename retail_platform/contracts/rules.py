@@ -147,9 +147,8 @@ RULES: tuple[Rule, ...] = (
         "Free goods and write-offs, if there are as many as always: nothing. Else have the prices sent.",
         "validity",
         row_advice=(
-            "leave it, if the thing was written off or given away; if it was sold, amend it with the "
-            "price that was paid: --set unit_price=…. It cannot be released, for a line has a price "
-            "above 0"
+            "leave it, if the thing was written off or given away; if it was sold, amend it with the price that was "
+            "paid: --set unit_price=…. A line has a price above 0, so as it is it can be none"
         ),
     ),
     Rule(
@@ -160,7 +159,7 @@ RULES: tuple[Rule, ...] = (
         "the stock code's prefix says so (`TEST`)",
         "Nothing. If they are sales: `prefixes` in the mapping.",
         "validity",
-        row_advice="leave it, if it is a test; release it, if the thing was sold",
+        row_advice="leave it, if it is a test; if a thing was sold, amend it with its code: --set stock_code=…",
     ),
     *ACROSS_ROWS,
     Rule(

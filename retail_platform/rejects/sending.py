@@ -194,7 +194,7 @@ class _Draft:
             if reason is None:
                 raise RejectError(f"no rule drops row {row.id} as it would be sent: amend it")
             if reason not in WAIVABLE:
-                raise RejectError(f"row {row.id} cannot be released, its reason is {reason}: {ADVICE[reason]}")
+                raise RejectError(f"row {row.id} cannot be released from {reason}: {ADVICE[reason]}")
             line["waives"] = reason
         elif reason:
             raise RejectError(f"row {row.id} would be rejected again, as {reason}: {ADVICE[reason]}")

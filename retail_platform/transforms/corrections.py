@@ -142,7 +142,7 @@ def restated_keys(rows: pl.LazyFrame, deliveries: pl.DataFrame, corrections: pl.
 
     Args:
         rows: bronze rows of whole days.
-        deliveries: delivery_id, file_sha256 and delivery_rank of all deliveries.
+        deliveries: delivery_id and delivery_rank of all deliveries.
         corrections: `read_corrections` of those days.
 
     Returns:
@@ -152,12 +152,10 @@ def restated_keys(rows: pl.LazyFrame, deliveries: pl.DataFrame, corrections: pl.
     same_days = rows.filter(pl.col("sale_date").is_in(corrections["sale_date"].unique().to_list()))
     keyed = nw.from_native(same_days).with_columns(invoice_no=cleaned_invoice()).to_native()
     held = keyed.join(on, on=["delivery_id", "file_sha256", "source_row"], how="left").group_by(*KEY, "delivery_id")
-    ranked = (
-        held.agg(pl.col("on").drop_nulls().first(), pl.col("file_sha256").first())
-        .join(deliveries.lazy(), on=["delivery_id", "file_sha256"])
-        .with_columns(is_restated=pl.col("on").is_not_null().any().over(KEY))
-    )
-    return ranked.filter("is_restated").drop("is_restated", "file_sha256").sort(*KEY, "delivery_rank").collect()
+    ranks = deliveries.lazy().select("delivery_id", "delivery_rank").unique()
+    ranked = held.agg(pl.col("on").drop_nulls().first()).join(ranks, on="delivery_id")
+    restated = ranked.filter(pl.col("on").is_not_null().any().over(KEY))
+    return restated.sort(*KEY, "delivery_rank").collect()
 
 
 def _said(text: str | None) -> dict[str, str | None]:

@@ -36,9 +36,9 @@ LINE_VALUES = (
 )
 """The eight typed values that make a line: rows of a delivery in which all are equal are repeats."""
 
-WAIVABLE = ("adjustment", "test_line", "duplicate_line")
-"""The rules that a row of a correction may waive for itself: what they drop has all that a line needs, a price above 0
-included."""
+WAIVABLE = ("adjustment", "duplicate_line")
+"""The rules that a row of a correction may waive for itself: what they drop is a line in all else. One without a price
+above 0 is none, and what is sold under a test code has no place in the marts."""
 
 LINE_CANDIDATE = ("invoice_no", "stock_code", "quantity", "unit_price")
 
@@ -111,7 +111,7 @@ def type_rows(rows: nw.LazyFrame[Any], mapping: Mapping, rules: Sequence[Rule] =
         amount=nw.col("quantity").cast(nw.Decimal(10, 0)) * nw.col("unit_price"),
         is_cancelled=_starts_with_any("invoice_no", mapping.prefixes.cancelled),
         is_adjustment=_starts_with_any("invoice_no", mapping.prefixes.adjustment) & ~_is_waived(mapping, "adjustment"),
-        is_test=_starts_with_any("stock_code", mapping.prefixes.test) & ~_is_waived(mapping, "test_line"),
+        is_test=_starts_with_any("stock_code", mapping.prefixes.test),
         line_type=_line_type(mapping.codes),
     )
     fits = nw.col("amount").abs() < MAX_AMOUNT

@@ -35,7 +35,7 @@ ROWS = [
     ("540001", "10002", "RED HEART", "2", f"{DAY} 10:00:00", "1.50", "13085", "United Kingdom"),
     ("540001", "10003", "BLUE CUP", "4", f"{DAY} 10:00:00", "0", "13085", "United Kingdom"),
     ("540001", "10002", "RED HEART", "2", f"{DAY} 10:00:00", "1.50", "13085", "United Kingdom"),
-    ("540002", "TEST001", "TEST", "1", f"{DAY} 11:00:00", "3", None, "EIRE"),
+    ("A540002", "B", "Adjust bad debt", "1", f"{DAY} 11:00:00", "3", None, "EIRE"),
     ("540003", "10004", "GREEN BAG", "1", "yesterday", "2", None, "EIRE"),
 ]
 
@@ -79,7 +79,7 @@ def sold(settings: Settings) -> list[tuple[Any, ...]]:
 
 def test_a_rejected_row_becomes_a_sale(platform: Settings, tmp_path: Path) -> None:
     lake, before = Lake(platform.lake), open_ids(platform)
-    assert set(before) == {"zero_price", "duplicate_line", "test_line", "invalid_date"}
+    assert set(before) == {"zero_price", "duplicate_line", "adjustment", "invalid_date"}
     listed = retail(platform, "list", "--day", str(DAY), "--reason", "zero_price", "--file", "s1_")
     assert "1 of 1 rejected rows" in listed.stdout
     assert before["zero_price"] in listed.stdout
@@ -93,7 +93,7 @@ def test_a_rejected_row_becomes_a_sale(platform: Settings, tmp_path: Path) -> No
     assert f"retail run --from {DAY} --to {DAY}" in amended.stdout
     assert days_waiting(platform)
 
-    released = run_job(platform, ids=[before["test_line"]], action="release", by="Ben", why="it was sold")
+    released = run_job(platform, ids=[before["adjustment"]], action="release", by="Ben", why="it was sold")
     assert released.success
     dated = run_job(platform, ids=[before["invalid_date"]], changes={"invoice_date": str(MORE)}, by="Ben", why="till")
     assert dated.success
@@ -104,8 +104,8 @@ def test_a_rejected_row_becomes_a_sale(platform: Settings, tmp_path: Path) -> No
     assert sold(platform) == [
         ("540001", "10002", 2),
         ("540001", "10003", 4),
-        ("540002", "TEST001", 1),
         ("540003", "10004", 1),
+        ("A540002", "B", 1),
     ]
     counts = [lake.scan(table).collect().height for table in (BRONZE_SALES, SILVER_SALES, SILVER_REJECTS)]
     assert counts == [5 + 2 + 1 + 1, 4, 5]
@@ -117,7 +117,7 @@ def test_who_and_why_are_in_gold_and_in_the_row_s_history(platform: Settings) ->
     columns = ["action", "reject_reason", "waived_rule", "corrected_by", "why", "changes", "invoice_no", "sale_date"]
     assert told.select(columns).rows() == [
         ("amend", "zero_price", None, "Ana", "asked the shop", "unit_price: '0' -> '1.25'", "540001", DAY),
-        ("release", "test_line", "test_line", "Ben", "it was sold", None, "540002", DAY),
+        ("release", "adjustment", "adjustment", "Ben", "it was sold", None, "A540002", DAY),
         ("amend", "invalid_date", None, "Ben", "till", f"invoice_date: 'yesterday' -> '{MORE}'", "540003", MORE),
     ]
     shown = retail(platform, "show", told["reject_id"][0])
