@@ -50,6 +50,7 @@ def test_sales_lead_to_every_dimension_and_back() -> None:
 def test_what_tells_who_a_customer_is() -> None:
     assert {table.name for table in CATALOGUE.values() if table.is_personal} == {
         "dim_customer",
+        "customer_feature",
         "customer_lifetime",
         "customer_segment_month",
         "customer_value",
