@@ -101,7 +101,9 @@ class PriceElasticity(Contract):
     elasticity_low: pl.Float64 = pa.Field(description="Lower end of its 95 % interval (Student's t).")
     elasticity_high: pl.Float64 = pa.Field(description="Upper end of its 95 % interval (Student's t).")
     r_squared: pl.Float64 = pa.Field(
-        in_range={"min_value": 0, "max_value": 1}, description="Of the whole regression, months and trend included."
+        nullable=True,
+        in_range={"min_value": 0, "max_value": 1},
+        description="Of the whole regression, months and trend included; null when every week sold as many units.",
     )
 
 

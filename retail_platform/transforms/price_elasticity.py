@@ -152,7 +152,7 @@ def _with_errors(fitted: pl.DataFrame, residuals: pl.DataFrame, as_of: date) -> 
         as_of_date=pl.lit(as_of),
         price_spread=(left / count).sqrt(),
         standard_error=(count / pl.col("freedom") * pl.col("weighted")).sqrt() / left,
-        r_squared=(1 - pl.col("squares") / pl.col("total")).clip(0, 1),
+        r_squared=pl.when(pl.col("total") > 0).then(1 - pl.col("squares") / pl.col("total")).clip(0, 1),
     )
     reach = pl.col("bound") * pl.col("standard_error")
     ends = {"elasticity_low": pl.col("elasticity") - reach, "elasticity_high": pl.col("elasticity") + reach}

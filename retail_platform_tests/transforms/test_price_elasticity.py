@@ -84,6 +84,13 @@ def test_without_enough_weeks_and_moves_there_is_no_estimate(weeks: pl.DataFrame
     assert elasticities_are_plausible(frame).passed
 
 
+def test_units_that_never_move_are_inelastic() -> None:
+    frame = price_elasticities(weeks_of().with_columns(units=pl.lit(7)), AS_OF)
+
+    assert contract_holds(PRICE_ELASTICITY, frame).passed
+    assert frame.select("elasticity", "standard_error", "r_squared").rows() == [(0.0, 0.0, None)]
+
+
 def test_a_price_that_only_follows_the_trend_is_not_estimated() -> None:
     """A price raised by the same share each week moves enough, but nothing of it is left beside the trend."""
     rising = weeks_of().with_columns(price=(pl.int_range(pl.len()) * 0.01).exp().cast(pl.Decimal(18, 4)))
