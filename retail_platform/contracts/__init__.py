@@ -14,6 +14,14 @@ from retail_platform.contracts.gold import (
     PRODUCT_CATEGORY,
     PRODUCT_PAIR,
 )
+from retail_platform.contracts.quality import (
+    COLUMN_DRIFT,
+    LINE_OUTLIERS,
+    PRODUCT_BANDS,
+    QUALITY_PROFILES,
+    QUALITY_SCORES,
+    ROW_DRIFT,
+)
 from retail_platform.contracts.silver import (
     CUSTOMER_MONTHS,
     PRODUCT_MONTHS,
@@ -33,9 +41,15 @@ GOLD_TABLES: tuple[Table, ...] = (
     PRODUCT_CATEGORY,
     CUSTOMER_VALUE,
     PRODUCT_PAIR,
+    PRODUCT_BANDS,
+    LINE_OUTLIERS,
+    QUALITY_SCORES,
+    QUALITY_PROFILES,
+    COLUMN_DRIFT,
+    ROW_DRIFT,
 )
 """The star schema, referenced tables before the tables that reference them; the quality of its days; categories;
-analytics."""
+analytics; scores, profiles, drift and outliers."""
 
 TABLES: tuple[Table, ...] = (
     BRONZE_SALES,
@@ -52,6 +66,7 @@ TABLES: tuple[Table, ...] = (
 __all__ = [
     "BRONZE_DAYS",
     "BRONZE_SALES",
+    "COLUMN_DRIFT",
     "CUSTOMER_MONTHS",
     "CUSTOMER_VALUE",
     "DAY_QUALITY",
@@ -62,9 +77,14 @@ __all__ = [
     "DIM_PRODUCT",
     "FACT_SALE",
     "GOLD_TABLES",
+    "LINE_OUTLIERS",
+    "PRODUCT_BANDS",
     "PRODUCT_CATEGORY",
     "PRODUCT_MONTHS",
     "PRODUCT_PAIR",
+    "QUALITY_PROFILES",
+    "QUALITY_SCORES",
+    "ROW_DRIFT",
     "SILVER_DAYS",
     "SILVER_REJECTS",
     "SILVER_SALES",

@@ -28,6 +28,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from retail_platform.transforms.quality import EVIDENCE_ROWS, Finding
+
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -234,6 +236,48 @@ def row_drift(daily: pl.DataFrame, days: Collection[date], rule: DriftRule | Non
     counts = dict(daily.select("sale_date", "row_count").iter_rows())
     judged = [_drift_of_rows(counts, day, rule) for day in sorted(days) if day in counts]
     return pl.DataFrame(judged, schema=ROW_DRIFT, orient="row")
+
+
+def days_look_like_those_before(columns: pl.DataFrame, rows: pl.DataFrame) -> Finding:
+    """Whether the days that are new or changed look like those before them, in values and number of rows.
+
+    Args:
+        columns: the judged columns of these days, schema `COLUMN_DRIFT`.
+        rows: their judged numbers of rows, schema `ROW_DRIFT`.
+    """
+    told = ("sale_date", "column_name", "psi", "ks_statistic", "advice")
+    shifted = columns.filter(pl.col("verdict") == "shifted").sort("sale_date", "psi", descending=True).select(told)
+    too_many = rows.filter(pl.col("verdict") == "shifted").sort("sale_date", descending=True)
+    first = [*shifted["advice"].head(3), *too_many["advice"].head(2)]
+    moved = sum(frame.filter(pl.col("verdict") == "moved").height for frame in (columns, rows))
+    return Finding(
+        "days_look_like_those_before",
+        not first,
+        f"{rows.height} days: {shifted.height} columns and {too_many.height} numbers of rows shifted, {moved} moved. "
+        + " ".join(first),
+        {"shifted": shifted.head(EVIDENCE_ROWS), "rows": too_many.head(EVIDENCE_ROWS)},
+    )
+
+
+def every_day_is_judged(columns: pl.DataFrame, rows: pl.DataFrame, daily: pl.DataFrame) -> Finding:
+    """Whether exactly the days with a line are judged, each with the lines it has.
+
+    Args:
+        columns: all judged columns, schema `COLUMN_DRIFT`.
+        rows: all judged numbers of rows, schema `ROW_DRIFT`.
+        daily: sale_date and row_count, one row per day that has any.
+    """
+    judged = columns.group_by("sale_date").agg(least=pl.col("row_count").min(), most=pl.col("row_count").max())
+    compared = daily.join(judged, on="sale_date", how="full", coalesce=True)
+    compared = compared.join(rows.select("sale_date", judged="row_count"), on="sale_date", how="full", coalesce=True)
+    are_equal = (pl.col(name).eq_missing(pl.col("row_count")) for name in ("least", "most", "judged"))
+    wrong = compared.filter(~pl.all_horizontal(are_equal)).sort("sale_date")
+    return Finding(
+        "every_day_is_judged",
+        wrong.is_empty(),
+        f"{wrong.height} of {daily.height} days are judged with another number of lines than they have; expected none.",
+        {"days_that_differ": wrong.head(EVIDENCE_ROWS)},
+    )
 
 
 def _drift_of_rows(counts: dict[date, int], day: date, rule: DriftRule) -> tuple[Any, ...]:

@@ -11,6 +11,8 @@ from functools import reduce
 
 import polars as pl
 
+from retail_platform.contracts import QUALITY_SCORES
+
 FAULTS = {
     "completeness": ("missing_values", "required_values"),
     "accuracy": ("outlier_values", "judged_values"),
@@ -59,6 +61,12 @@ THRESHOLDS = {
     "total": 85.0,
 }
 """The least scores that are good, by default. Being late alone takes 10 from the total, and blocks nothing."""
+REQUIRED = ("invoice_no", "stock_code", "description", "quantity", "invoice_date", "unit_price", "country")
+"""What every delivered row must fill. A missing customer is a guest."""
+MAY_LACK = ("description", "country")
+"""What an accepted line may lack of it: without the others it is rejected."""
+FACT_KEYS = ("product_key", "country_key", "date_key", "invoice_key")
+"""Keys of a fact that must lead to a known member."""
 INVALID_REASONS = ("invalid_quantity", "invalid_price", "adjustment", "zero_price", "test_line")
 """Reasons of rejects that are faults of validity; duplicate_line is one of uniqueness, missing ones of completeness."""
 
@@ -126,6 +134,25 @@ def quality_scores(counts: pl.DataFrame, rule: ScoreRule | None = None) -> pl.Da
         .select(list(SCORES))
         .cast(SCORES)
         .sort("table_name", "sale_date")
+    )
+
+
+def scored(counts: pl.DataFrame, rule: ScoreRule | None = None) -> pl.DataFrame:
+    """The scores of days with what they are made from.
+
+    Args:
+        counts: schema `COUNTS`, one row per table and day.
+        rule: weights, thresholds and hours.
+
+    Returns:
+        One row per table and day (contract `QualityScores`), by table and day.
+    """
+    rule = rule or ScoreRule()
+    scores = quality_scores(counts, rule)
+    is_low = (pl.col(f"{name}_score") < rule.thresholds.get(name, 0) for name in DIMENSIONS)
+    warned = scores.with_columns(warning_count=pl.sum_horizontal(low.fill_null(False) for low in is_low).cast(pl.Int64))
+    return (
+        warned.join(counts, on=["table_name", "sale_date"]).select(list(QUALITY_SCORES.schema)).sort(QUALITY_SCORES.key)
     )
 
 
@@ -198,6 +225,21 @@ def missing_values(rows: pl.LazyFrame, columns: Sequence[str]) -> pl.DataFrame:
     ).collect(engine="streaming")
 
 
+def delivered_values(lines: pl.LazyFrame, rejects: pl.LazyFrame) -> pl.LazyFrame:
+    """The values that a delivered row must fill, superseded rows aside.
+
+    Args:
+        lines: accepted lines (contract `SilverSales`).
+        rejects: rejected rows (contract `SilverRejects`).
+
+    Returns:
+        sale_date and `REQUIRED`; what every accepted line has is a word, for only whether it is there counts.
+    """
+    has = (pl.col(name) if name in MAY_LACK else pl.lit("filled").alias(name) for name in REQUIRED)
+    left_out = rejects.filter(pl.col("reason") != "superseded").select("sale_date", *REQUIRED)
+    return pl.concat([lines.select("sale_date", *has), left_out])
+
+
 def outlier_values(lines: pl.LazyFrame, bands: pl.DataFrame, flagged: pl.DataFrame) -> pl.DataFrame:
     """Count the values that could be judged, and those that are far from usual.
 
@@ -234,21 +276,22 @@ def unrelated_values(facts: pl.LazyFrame, keys: Sequence[str]) -> pl.DataFrame:
     return counted.collect(engine="streaming")
 
 
-def delivery_hours(rows: pl.LazyFrame, deliveries: pl.DataFrame) -> pl.DataFrame:
+def delivery_hours(held: pl.DataFrame, deliveries: pl.DataFrame) -> pl.DataFrame:
     """Measure how long after its end a day was delivered.
 
     Args:
-        rows: delivered rows, superseded ones too (sale_date, delivery_id); those without a day are left out.
+        held: which delivery holds how many rows of a day, superseded ones too (sale_date, delivery_id, rows); those
+            without a day are left out.
         deliveries: delivery_id and delivered_at (UTC; the day's end is taken in UTC as well), one row a delivery.
 
     Returns:
         sale_date, delivery_hours: the lower median over the rows, 0 for what came before the day's end. The median, so
         that a few invoices restated a year later do not make the day late.
     """
-    counted = rows.filter(pl.col("sale_date").is_not_null()).group_by("sale_date", "delivery_id").len("rows")
+    dated = held.filter(pl.col("sale_date").is_not_null())
     end = pl.col("sale_date").dt.offset_by("1d").cast(pl.Datetime("us", "UTC"))
     hours = (pl.col("delivered_at") - end).dt.total_seconds() / 3600
-    placed = counted.collect(engine="streaming").join(deliveries.unique(), on="delivery_id")
+    placed = dated.join(deliveries.unique(), on="delivery_id")
     timed = placed.with_columns(hours=hours.clip(lower_bound=0.0)).sort("sale_date", "hours")
     reached = 2 * pl.col("rows").cum_sum() >= pl.col("rows").sum()
     by_day = timed.group_by("sale_date", maintain_order=True)

@@ -174,14 +174,14 @@ def test_unknown_members_are_misses() -> None:
 
 
 def test_a_day_is_as_late_as_half_of_its_rows() -> None:
-    rows = pl.LazyFrame(
-        {"sale_date": [DAY] * 5 + [None], "delivery_id": ["early", "first", "first", "late", "late", "late"]}
+    held = pl.DataFrame(
+        {"sale_date": [DAY, DAY, DAY, None], "delivery_id": ["early", "first", "late", "late"], "rows": [1, 2, 2, 9]}
     )
     arrived = {"early": datetime(2011, 1, 10, 20, tzinfo=UTC), "first": datetime(2011, 1, 11, 6, tzinfo=UTC)}
     arrived["late"] = datetime(2011, 3, 1, tzinfo=UTC)
     deliveries = pl.DataFrame({"delivery_id": list(arrived), "delivered_at": list(arrived.values())})
-    assert delivery_hours(rows, deliveries).rows() == [(DAY, 6.0)]
-    assert delivery_hours(rows.head(1), deliveries).rows() == [(DAY, 0.0)]
+    assert delivery_hours(held, deliveries).rows() == [(DAY, 6.0)]
+    assert delivery_hours(held.head(1), deliveries).rows() == [(DAY, 0.0)]
 
 
 @pytest.mark.parametrize(
