@@ -94,7 +94,7 @@ class QualityProfiles(Contract):
     )
     top_patterns: pl.String = pa.Field(
         nullable=True,
-        description="The five most frequent patterns of text (A a letter, 9 a digit), as JSON of pattern and share_pct.",
+        description="The five most frequent patterns of text (A letter, 9 digit), as JSON of pattern and share_pct.",
     )
 
 

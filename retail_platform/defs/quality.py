@@ -39,7 +39,7 @@ from retail_platform.transforms import drift as drifts
 from retail_platform.transforms import outliers as far
 from retail_platform.transforms import profiles, scores
 from retail_platform.transforms import score_findings as findings
-from retail_platform.transforms.countries import alias_keys, unmapped_spellings
+from retail_platform.transforms.countries import alias_keys, country_keys
 from retail_platform.transforms.quality import Finding, contract_holds, keys_are_unique
 
 Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
@@ -163,9 +163,10 @@ def _faults(lake: Lake, days: Iterable[date]) -> pl.DataFrame:
     ranges = stretches(days)
     lines, rejects = (lake.scan(table, ranges).collect() for table in (SILVER_SALES, SILVER_REJECTS))
     spellings = nw.from_native(alias_keys(read_country_aliases()).lazy())
-    unknown = unmapped_spellings(nw.from_native(lines.lazy()), spellings).to_native().collect()["country"]
+    countries = nw.from_native(lines.lazy().select("country").unique())
+    unknown = country_keys(countries, spellings).to_native().filter(pl.col("country_key") < 0).collect()["country"]
     flagged = _of_days(lake, LINE_OUTLIERS, {day for days in ranges for day in days.every()})
-    return findings.summed_up(findings.faulty_rows(lines, rejects, flagged, unknown.to_list()))
+    return findings.summed_up(findings.faulty_rows(lines, rejects, flagged, unknown.drop_nulls().to_list()))
 
 
 def _trend(frame: pl.DataFrame, rule: scores.ScoreRule, is_wanted: bool) -> dict[str, Any]:
@@ -179,7 +180,7 @@ def _trend(frame: pl.DataFrame, rule: scores.ScoreRule, is_wanted: bool) -> dict
 @dg.multi_asset(
     name="quality_profiles",
     specs=[table_spec(QUALITY_PROFILES, key_of(BRONZE_SALES), key_of(SILVER_SALES))],
-    check_specs=check_specs(key_of(QUALITY_PROFILES), *BLOCKING),
+    check_specs=check_specs(key_of(QUALITY_PROFILES), *BLOCKING, profiles.counts_add_up),
     pool=LAKE_POOL,
 )
 def quality_profiles(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> Results:
@@ -192,10 +193,10 @@ def quality_profiles(settings: dg.ResourceParam[Settings], lake: dg.ResourcePara
     ledger = Ledger(settings)
     holding = ledger.delivery_days()
     deliveries = profiles.stale_deliveries(holding, ledger.deliveries(), before, changed)
-    ranges = stretches(holding.join(deliveries, on="delivery_id", how="semi")["sale_date"].drop_nulls())
+    span = _span(holding.join(deliveries, on="delivery_id", how="semi")["sale_date"].drop_nulls())
     of_them = pl.col("delivery_id").is_in(deliveries["delivery_id"].to_list())
-    bronze = pl.concat([lake.scan(BRONZE_SALES, ranges), lake.scan_undated(BRONZE_SALES)]).filter(of_them)
-    silver = lake.scan(SILVER_SALES, ranges).filter(of_them)
+    bronze = pl.concat([lake.scan(BRONZE_SALES, span), lake.scan_undated(BRONZE_SALES)]).filter(of_them)
+    silver = lake.scan(SILVER_SALES, span).filter(of_them)
     described = profiles.profiles_of_deliveries({BRONZE_SALES: bronze, SILVER_SALES: silver}, deliveries)
 
     days = {*deliveries["sale_date"], *before.filter(of_them)["sale_date"]}
@@ -274,6 +275,11 @@ def _changed(lake: Lake, table: Table, *sources: Table) -> Changed:
 
 def _ranges(changed: Changed) -> list[Days] | None:
     return None if changed is None else stretches(changed)
+
+
+def _span(days: pl.Series) -> list[Days]:
+    """From the first to the last of some days: one condition instead of one for each stretch."""
+    return [] if days.is_empty() else [Days(days.min(), days.max() + ONE_DAY)]  # type: ignore[arg-type, operator]
 
 
 def _all_or(changed: Changed, frame: pl.DataFrame) -> set[date]:

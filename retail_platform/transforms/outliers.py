@@ -134,7 +134,7 @@ def flags_are_outside_their_band(flagged: pl.DataFrame, bands: pl.DataFrame) -> 
     return Finding(
         "flags_are_outside_their_band",
         inside.is_empty() and unjudged.is_empty(),
-        f"Of {flagged.height} flagged values {inside.height} are inside their band and {unjudged.height} of products without "
+        f"Of {flagged.height} values {inside.height} are inside their band, {unjudged.height} of products without "
         "one; expected none: judge every day again, by deleting the table.",
         {"inside": inside.head(EVIDENCE_ROWS), "unjudged": unjudged.head(EVIDENCE_ROWS)},
     )

@@ -13,7 +13,7 @@ from retail_platform.transforms.scores import DIMENSIONS, INVALID_REASONS, MAY_L
 
 ADVICE = {
     "completeness": "look at the delivery's profile: add a renamed column to the mapping, or ask for the file again.",
-    "accuracy": "look at gold.line_outliers: have prices in another currency or unit corrected; large orders are right.",
+    "accuracy": "look at gold.line_outliers: have a price in another currency corrected; large orders are right.",
     "consistency": "add the spelling to country_aliases.csv; run gold again if a dimension is older than the facts.",
     "timeliness": "ask the sender why the file came so late.",
     "uniqueness": "a part came twice in one file; for a till that writes one row a scan set repeats = 'keep'.",
@@ -62,7 +62,7 @@ def faulty_rows(
         lines: accepted lines of these days (contract `SilverSales`).
         rejects: rejected rows of these days (contract `SilverRejects`).
         outliers: their lines far from usual (contract `LineOutliers`).
-        unknown_countries: spellings that no alias maps.
+        unknown_countries: spellings that lead to no known country.
 
     Returns:
         One row per row and rule it breaks, schema `FAULTY`.
