@@ -306,8 +306,11 @@ def _counted(lines: pl.LazyFrame, name: str) -> _Column:
     ).join(values.to_frame("value").with_row_index("position"), on="value", how="left")
     filled, empty = placed.filter(pl.col("value").is_not_null()), placed.filter(pl.col("value").is_null())
     table, nulls = np.zeros((days.len(), values.len()), np.int64), np.zeros(days.len(), np.int64)
-    table[filled["day"].to_numpy(), filled["position"].to_numpy()] = filled["count"].to_numpy()
-    nulls[empty["day"].to_numpy()] = empty["count"].to_numpy()
+    # Of no rows the positions have no integer type of their own.
+    at, position, at_empty = (
+        series.to_numpy().astype(np.intp) for series in (filled["day"], filled["position"], empty["day"])
+    )
+    table[at, position], nulls[at_empty] = filled["count"].to_numpy(), empty["count"].to_numpy()
     return _Column(name, counts.schema["value"].is_numeric(), days.to_list(), values, table, table.sum(axis=1), nulls)
 
 
