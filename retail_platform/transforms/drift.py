@@ -18,7 +18,6 @@ Norway is a PSI of 0.27. A day has therefore moved only if it is farther from it
 that reference is.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -326,7 +325,8 @@ def _until(column: _Column, day: date, days: int) -> _Column:
 
     A verdict is then a function of these days, whichever others were counted with them.
     """
-    window = slice(bisect_left(column.days, day - timedelta(days=days)), column.days.index(day) + 1)
+    first = next(place for place, other in enumerate(column.days) if (day - other).days <= days)
+    window = slice(first, column.days.index(day) + 1)
     occurs = column.counts[window].any(axis=0)
     return column._replace(
         days=column.days[window],
