@@ -5,7 +5,6 @@ import polars as pl
 
 from retail_platform.contracts.base import Contract, Instant, Money, Percentage, Table
 
-SCORE = {"ge": 0, "le": 100}
 VERDICTS = ("stable", "moved", "shifted")
 
 
@@ -18,26 +17,31 @@ class QualityScores(Contract):
 
     table_name: pl.String = pa.Field(description="The table whose rows are scored.")
     sale_date: pl.Date = pa.Field(description="Day of the sale.")
-    completeness_score: Percentage = pa.Field(nullable=True, **SCORE, description="Share of values that are filled.")
+    completeness_score: Percentage = pa.Field(
+        nullable=True, ge=0, le=100, description="Share of values that are filled."
+    )
     accuracy_score: Percentage = pa.Field(
-        nullable=True, **SCORE, description="Share of prices and quantities inside their product's band."
+        nullable=True, ge=0, le=100, description="Share of prices and quantities inside their product's band."
     )
     consistency_score: Percentage = pa.Field(
-        nullable=True, **SCORE, description="Share of keys that lead to a known member."
+        nullable=True, ge=0, le=100, description="Share of keys that lead to a known member."
     )
     timeliness_score: Percentage = pa.Field(
-        nullable=True, **SCORE, description="100 when delivered within a day of its end, falling; null for history."
+        nullable=True,
+        ge=0,
+        le=100,
+        description="100 when delivered within a day of its end, falling; null for history.",
     )
     uniqueness_score: Percentage = pa.Field(
-        nullable=True, **SCORE, description="Share of rows that repeat no line of their delivery."
+        nullable=True, ge=0, le=100, description="Share of rows that repeat no line of their delivery."
     )
     validity_score: Percentage = pa.Field(
-        nullable=True, **SCORE, description="Share of rows whose quantity, price and code are those of a sale."
+        nullable=True, ge=0, le=100, description="Share of rows whose quantity, price and code are those of a sale."
     )
     total_score: Percentage = pa.Field(
-        nullable=True, **SCORE, description="Mean of the scores there are, by weight; null with too few of them."
+        nullable=True, ge=0, le=100, description="Mean of the scores there are, by weight; null with too few of them."
     )
-    basis_pct: Percentage = pa.Field(**SCORE, description="Share of the weights that the scores there are carry.")
+    basis_pct: Percentage = pa.Field(ge=0, le=100, description="Share of the weights that the scores there are carry.")
     warning_count: pl.Int64 = pa.Field(ge=0, description="Scores of a dimension below their threshold.")
     missing_values: pl.Int64 = pa.Field(nullable=True, ge=0, description="Values that are null or blank.")
     required_values: pl.Int64 = pa.Field(
@@ -80,7 +84,7 @@ class QualityProfiles(Contract):
     data_type: pl.String = pa.Field(description="Type of the column in the lake.")
     row_count: pl.Int64 = pa.Field(ge=1, description="Rows of the delivery in the table.")
     null_count: pl.Int64 = pa.Field(ge=0, description="Rows without a value.")
-    null_share_pct: pl.Float64 = pa.Field(**SCORE, description="null_count in percent of row_count.")
+    null_share_pct: pl.Float64 = pa.Field(ge=0, le=100, description="null_count in percent of row_count.")
     distinct_count: pl.Int64 = pa.Field(ge=0, description="Distinct values.")
     min_value: pl.String = pa.Field(nullable=True, description="Least value.")
     max_value: pl.String = pa.Field(nullable=True, description="Greatest value.")
@@ -120,8 +124,10 @@ class ColumnDrift(Contract):
     kind: pl.String = pa.Field(isin=("number", "category"), description="Whether compared as numbers or as categories.")
     reference_count: pl.Int64 = pa.Field(ge=0, description="Lines of the 30 days before.")
     row_count: pl.Int64 = pa.Field(ge=1, description="Lines of the day.")
-    reference_null_share_pct: pl.Float64 = pa.Field(nullable=True, **SCORE, description="Lines before without a value.")
-    null_share_pct: pl.Float64 = pa.Field(nullable=True, **SCORE, description="Lines of the day without a value.")
+    reference_null_share_pct: pl.Float64 = pa.Field(
+        nullable=True, ge=0, le=100, description="Lines before without a value."
+    )
+    null_share_pct: pl.Float64 = pa.Field(nullable=True, ge=0, le=100, description="Lines of the day without a value.")
     psi: pl.Float64 = pa.Field(
         nullable=True, description="Population stability index; from 0.1 moved, from 0.25 shifted."
     )

@@ -116,7 +116,9 @@ def quality_scores(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[
     now = frame if changed is None else frame.filter(pl.col("sale_date").is_in(list(changed)))
     held = findings.held_back(frame, settings.quality_minimum_rows, settings.quality_accepted_days, rule)
     low = findings.low_dimensions(now, settings.quality_minimum_rows, rule)
-    faults = _faults(lake, [*held["sale_date"].head(5), *low["sale_date"].unique(maintain_order=True).head(5)])
+    faults = _faults(
+        settings, lake, [*held["sale_date"].head(5), *low["sale_date"].unique(maintain_order=True).head(5)]
+    )
 
     version = lake.replace(QUALITY_SCORES, frame, consumed=consumed)
     more = {"days_scored": now.height, "days_held_back": held.height}
@@ -143,9 +145,11 @@ def _counts(settings: Settings, lake: Lake, changed: Changed) -> pl.DataFrame:
     """What every day's scores are made from: counted for the changed days, kept for the others; hours of all."""
     ranges, ledger = _ranges(changed), Ledger(settings)
     lines, rejects = (lake.scan(table, ranges) for table in (SILVER_SALES, SILVER_REJECTS))
+    standing = scores.standing_rejects(lines, rejects, ledger.deliveries())
     counted = scores.sales_counts(
         lake.scan(DAY_QUALITY, ranges).collect(),
-        scores.missing_values(scores.delivered_values(lines, rejects), scores.REQUIRED),
+        standing,
+        scores.missing_values(scores.delivered_values(lines, standing.lazy()), scores.REQUIRED),
         scores.outlier_values(
             _products(lake, ranges), lake.scan(PRODUCT_BANDS).collect(), _of_days(lake, LINE_OUTLIERS, changed)
         ),
@@ -158,15 +162,16 @@ def _counts(settings: Settings, lake: Lake, changed: Changed) -> pl.DataFrame:
     return every.drop("delivery_hours").join(hours, on="sale_date", how="left").select(list(scores.COUNTS))
 
 
-def _faults(lake: Lake, days: Iterable[date]) -> pl.DataFrame:
+def _faults(settings: Settings, lake: Lake, days: Iterable[date]) -> pl.DataFrame:
     """What takes from the scores of some days: rules, rows and files."""
     ranges = stretches(days)
-    lines, rejects = (lake.scan(table, ranges).collect() for table in (SILVER_SALES, SILVER_REJECTS))
+    lines, rejects = (lake.scan(table, ranges) for table in (SILVER_SALES, SILVER_REJECTS))
+    standing, lines = scores.standing_rejects(lines, rejects, Ledger(settings).deliveries()), lines.collect().lazy()
     spellings = nw.from_native(alias_keys(read_country_aliases()).lazy())
-    countries = nw.from_native(lines.lazy().select("country").unique())
+    countries = nw.from_native(lines.select("country").unique())
     unknown = country_keys(countries, spellings).to_native().filter(pl.col("country_key") < 0).collect()["country"]
     flagged = _of_days(lake, LINE_OUTLIERS, {day for days in ranges for day in days.every()})
-    return findings.summed_up(findings.faulty_rows(lines, rejects, flagged, unknown.drop_nulls().to_list()))
+    return findings.summed_up(findings.faulty_rows(lines.collect(), standing, flagged, unknown.drop_nulls().to_list()))
 
 
 def _trend(frame: pl.DataFrame, rule: scores.ScoreRule, is_wanted: bool) -> dict[str, Any]:

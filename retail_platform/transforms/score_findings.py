@@ -60,21 +60,20 @@ def faulty_rows(
 
     Args:
         lines: accepted lines of these days (contract `SilverSales`).
-        rejects: rejected rows of these days (contract `SilverRejects`).
+        rejects: the rejected rows of these days that count (contract `SilverRejects`).
         outliers: their lines far from usual (contract `LineOutliers`).
         unknown_countries: spellings that lead to no known country.
 
     Returns:
         One row per row and rule it breaks, schema `FAULTY`.
     """
-    delivered = rejects.filter(pl.col("reason") != "superseded")
     is_unknown = pl.col("country").is_null() | pl.col("country").is_in(list(unknown_countries))
     sold = pl.concat_str("stock_code", "quantity", "unit_price", separator=" ", ignore_nulls=True)
     usual = pl.format("{} {}, usual {} to {}", "stock_code", *(pl.col(n).round(2) for n in ("value", "low", "high")))
     return pl.concat(
         [
             *(
-                _faulty(delivered.filter(_is_blank(name)), "completeness", pl.lit(f"{name} is missing"))
+                _faulty(rejects.filter(_is_blank(name)), "completeness", pl.lit(f"{name} is missing"))
                 for name in REQUIRED
             ),
             *(
@@ -83,8 +82,8 @@ def faulty_rows(
             ),
             _faulty(outliers, "accuracy", pl.format("{} is far from usual", "measure"), usual),
             _faulty(lines.filter(is_unknown), "consistency", pl.lit("country is unknown"), pl.col("country")),
-            _faulty(delivered.filter(pl.col("reason") == "duplicate_line"), "uniqueness", pl.col("reason"), sold),
-            _faulty(delivered.filter(pl.col("reason").is_in(INVALID_REASONS)), "validity", pl.col("reason"), sold),
+            _faulty(rejects.filter(pl.col("reason") == "duplicate_line"), "uniqueness", pl.col("reason"), sold),
+            _faulty(rejects.filter(pl.col("reason").is_in(INVALID_REASONS)), "validity", pl.col("reason"), sold),
         ]
     )
 
@@ -180,9 +179,14 @@ def every_day_is_scored(scores: pl.DataFrame, day_quality: pl.DataFrame) -> Find
         scores: all scores (contract `QualityScores`).
         day_quality: all days (contract `DayQuality`).
     """
-    delivered = day_quality.select("sale_date", rows=pl.col("delivered_rows") - pl.col("superseded_rows"))
-    compared = scores.select("sale_date", "checked_rows").join(delivered, on="sale_date", how="full", coalesce=True)
-    wrong = compared.filter(pl.col("checked_rows").ne_missing(pl.col("rows"))).sort("sale_date")
+    names = ("sale_date", "delivered_rows", "superseded_rows", "accepted_rows")
+    scored = scores.select("sale_date", "checked_rows", accepted=pl.col("identified_rows") - pl.col("duplicate_rows"))
+    compared = scored.join(day_quality.select(names), on="sale_date", how="full", coalesce=True)
+    most = pl.col("delivered_rows") - pl.col("superseded_rows")
+    is_right = pl.col("checked_rows").is_between("accepted_rows", most) & (
+        pl.col("accepted") == pl.col("accepted_rows")
+    )
+    wrong = compared.filter(~is_right.fill_null(False)).sort("sale_date")
     return Finding(
         "every_day_is_scored",
         wrong.is_empty(),

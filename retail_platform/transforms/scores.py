@@ -182,25 +182,60 @@ def low_scores(scores: pl.DataFrame, rule: ScoreRule | None = None) -> pl.DataFr
     return low.sort(pl.col("sale_date"), below, "table_name", "dimension", descending=[True, False, False, False])
 
 
-def sales_counts(day_quality: pl.DataFrame, *measured: pl.DataFrame, table_name: str = "silver.sales") -> pl.DataFrame:
+def standing_rejects(lines: pl.LazyFrame, rejects: pl.LazyFrame, deliveries: pl.DataFrame) -> pl.DataFrame:
+    """Leave out the rejected rows that a later delivery restates, whatever their reason: a correction mends a day.
+
+    Args:
+        lines: accepted lines of whole days (contract `SilverSales`).
+        rejects: rejected rows of these days (contract `SilverRejects`).
+        deliveries: delivery_id and delivery_rank (higher wins); a delivery may be there several times.
+
+    Returns:
+        The rejected rows with a day that still count.
+    """
+    number = pl.col("invoice_no").str.strip_chars()
+    dated = rejects.filter(pl.col("sale_date").is_not_null()).with_columns(number=number.fill_null(""))
+    claims = pl.concat(
+        [lines.select("sale_date", "delivery_id", number=number), dated.select("sale_date", "delivery_id", "number")]
+    )
+    ranks = deliveries.lazy().select("delivery_id", "delivery_rank").unique()
+    newest = (
+        claims.unique().join(ranks, on="delivery_id").group_by("sale_date", "number").agg(pl.col("delivery_rank").max())
+    )
+    standing = dated.filter(pl.col("reason") != "superseded").join(ranks, on="delivery_id")
+    counting = standing.join(newest, on=["sale_date", "number", "delivery_rank"], how="semi")
+    return counting.drop("number", "delivery_rank").collect(engine="streaming")
+
+
+def sales_counts(
+    day_quality: pl.DataFrame, standing: pl.DataFrame, *measured: pl.DataFrame, table_name: str = "silver.sales"
+) -> pl.DataFrame:
     """Put together what the scores of the sales lines are made from.
 
     Args:
         day_quality: how the rows of each day were judged (contract `DayQuality`).
+        standing: the rejected rows of these days that count, as `standing_rejects` gives them.
         measured: frames by sale_date with further columns of `COUNTS`: the results of `missing_values`,
             `outlier_values`, `unrelated_values` and `delivery_hours`; a day that one of them lacks has no basis for it.
         table_name: the table whose rows they are.
 
     Returns:
-        Schema `COUNTS`, one row per day of day_quality. Superseded rows count nowhere: a correction is no fault.
+        Schema `COUNTS`, one row per day of day_quality. Restated rows count nowhere: a correction is no fault.
     """
-    judged = day_quality.select(
+    rejected = standing.group_by("sale_date").agg(
+        checked_rows=pl.len(),
+        invalid_rows=pl.col("reason").is_in(INVALID_REASONS).sum(),
+        duplicate_rows=(pl.col("reason") == "duplicate_line").sum(),
+    )
+    counted = ("checked_rows", "invalid_rows", "duplicate_rows")
+    days = day_quality.join(rejected.cast(dict.fromkeys(counted, pl.Int64)), on="sale_date", how="left")
+    judged = days.with_columns(pl.col(counted).fill_null(0)).select(
         "sale_date",
+        "invalid_rows",
+        "duplicate_rows",
         table_name=pl.lit(table_name),
-        checked_rows=pl.col("delivered_rows") - pl.col("superseded_rows"),
-        invalid_rows=pl.sum_horizontal(f"{reason}_rows" for reason in INVALID_REASONS),
-        identified_rows=pl.col("accepted_rows") + pl.col("duplicate_line_rows"),
-        duplicate_rows=pl.col("duplicate_line_rows"),
+        checked_rows=pl.col("accepted_rows") + pl.col("checked_rows"),
+        identified_rows=pl.col("accepted_rows") + pl.col("duplicate_rows"),
     )
     joined = reduce(lambda days, more: days.join(more, on="sale_date", how="left"), measured, judged)
     nothing = (pl.lit(None, dtype=dtype).alias(name) for name, dtype in COUNTS.items() if name not in joined.columns)
@@ -230,14 +265,13 @@ def delivered_values(lines: pl.LazyFrame, rejects: pl.LazyFrame) -> pl.LazyFrame
 
     Args:
         lines: accepted lines (contract `SilverSales`).
-        rejects: rejected rows (contract `SilverRejects`).
+        rejects: the rejected rows that count (contract `SilverRejects`).
 
     Returns:
         sale_date and `REQUIRED`; what every accepted line has is a word, for only whether it is there counts.
     """
     has = (pl.col(name) if name in MAY_LACK else pl.lit("filled").alias(name) for name in REQUIRED)
-    left_out = rejects.filter(pl.col("reason") != "superseded").select("sale_date", *REQUIRED)
-    return pl.concat([lines.select("sale_date", *has), left_out])
+    return pl.concat([lines.select("sale_date", *has), rejects.select("sale_date", *REQUIRED)])
 
 
 def outlier_values(lines: pl.LazyFrame, bands: pl.DataFrame, flagged: pl.DataFrame) -> pl.DataFrame:

@@ -82,7 +82,6 @@ def test_every_rule_names_its_dimension_and_its_files() -> None:
     outlier = line.drop("country").with_columns(**{name: pl.Series(value) for name, value in far.items()})
     found = faults(
         rejects("missing_stock_code", 2, stock_code=" "),
-        rejects("superseded", 9, stock_code=None),
         rejects("duplicate_line", 3),
         rejects("zero_price", 1, "c.csv"),
         *(rejects("zero_price", 1, file) for file in ("d.csv", "e.csv", "f.csv", "c.csv")),
@@ -111,7 +110,7 @@ def test_a_low_dimension_is_a_warning_with_its_rule() -> None:
 
 
 def test_a_day_scored_from_other_rows_than_it_has_is_found() -> None:
-    counted = {"sale_date": [DAY], "delivered_rows": [110], "superseded_rows": [10]}
+    counted = {"sale_date": [DAY], "delivered_rows": [110], "superseded_rows": [10], "accepted_rows": [100]}
     delivered = shaped(DAY_QUALITY, pl.DataFrame(counted))
     assert findings.every_day_is_scored(scores((DAY, 100, 0)), delivered).passed
     for wrong in (scores((DAY, 110, 0)), scores((DAY, 100, 0), (OTHER, 1, 0)), scores((OTHER, 100, 0))):

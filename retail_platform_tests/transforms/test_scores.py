@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retail_platform.contracts import DAY_QUALITY
 from retail_platform.transforms.day_quality import REASONS
 from retail_platform.transforms.scores import (
     COUNTS,
@@ -25,6 +24,7 @@ from retail_platform.transforms.scores import (
     outlier_values,
     quality_scores,
     sales_counts,
+    standing_rejects,
     unrelated_values,
 )
 
@@ -136,14 +136,12 @@ def test_every_reason_of_a_reject_is_a_fault_of_one_dimension() -> None:
     assert {*INVALID_REASONS, *missing, "duplicate_line", "superseded"} == set(REASONS)
 
 
-def test_counts_of_sales_leave_out_what_was_superseded() -> None:
-    rows = {f"{reason}_rows": 0 for reason in REASONS} | {
-        "zero_price_rows": 3, "test_line_rows": 1, "duplicate_line_rows": 5, "superseded_rows": 40,
-    }  # fmt: skip
-    day = {"sale_date": DAY, "delivered_rows": 149, "accepted_rows": 100, "rejected_rows": 49} | rows
-    quality = pl.DataFrame([day], schema={name: DAY_QUALITY.schema[name] for name in day})
+def test_counts_of_sales_are_of_the_rejects_that_count() -> None:
+    reasons = ["zero_price"] * 3 + ["test_line"] + ["duplicate_line"] * 5
+    standing = pl.DataFrame({"sale_date": [DAY] * len(reasons), "reason": reasons})
+    quality = pl.DataFrame({"sale_date": [DAY], "accepted_rows": [100]})
     missing = pl.DataFrame({"sale_date": [DAY], "required_values": [700], "missing_values": [7]})
-    found = sales_counts(quality, missing).row(0, named=True)
+    found = sales_counts(quality, standing, missing).row(0, named=True)
     assert found == dict.fromkeys(COUNTS) | {
         "table_name": "silver.sales",
         "sale_date": DAY,
@@ -154,6 +152,20 @@ def test_counts_of_sales_leave_out_what_was_superseded() -> None:
         "required_values": 700,
         "missing_values": 7,
     }
+
+
+def test_what_a_correction_restates_is_no_fault_whatever_it_was_rejected_for() -> None:
+    rows = [
+        ("1 ", "old", "invalid_price"),
+        ("2", "old", "zero_price"),
+        ("1", "new", "test_line"),
+        ("3", "old", "superseded"),
+    ]
+    rejects = pl.LazyFrame(rows, ["invoice_no", "delivery_id", "reason"], orient="row").with_columns(sale_date=DAY)
+    lines = pl.LazyFrame({"sale_date": [DAY, DAY], "invoice_no": ["1", "3"], "delivery_id": ["new", "new"]})
+    ranks = pl.DataFrame({"delivery_id": ["old", "new", "new"], "delivery_rank": [0, 1, 1]})
+    found = standing_rejects(lines, rejects, ranks).sort("reason")
+    assert found.select("delivery_id", "reason").rows() == [("new", "test_line"), ("old", "zero_price")]
 
 
 def test_null_and_blank_values_are_missing() -> None:
