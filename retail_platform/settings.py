@@ -6,12 +6,16 @@ removing its folder.
 
 from datetime import date
 from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 """The folder that holds `pyproject.toml`, `dbt_project/` and `dagster.yaml`."""
+
+Dimension = Literal["completeness", "accuracy", "consistency", "timeliness", "uniqueness", "validity"]
+"""Of quality (docs/quality.md)."""
 
 
 class Settings(BaseSettings):
@@ -31,6 +35,23 @@ class Settings(BaseSettings):
     fiscal_year_start_month: int = Field(4, ge=1, le=12, description="First month of the fiscal year.")
     max_uncompressed_bytes: int = Field(
         20 * 2**30, gt=0, description="A compressed file that unpacks to more is set aside."
+    )
+    quality_thresholds: dict[Dimension | Literal["total"], Annotated[float, Field(ge=0, le=100)]] = Field(
+        {}, description='Least good scores, over the defaults: {"total": 80}. A day below total is not published.'
+    )
+    quality_weights: dict[Dimension, Annotated[float, Field(ge=0)]] = Field(
+        {}, description='Weights of the scores in the total, over the defaults: {"timeliness": 20}.'
+    )
+    quality_minimum_rows: int = Field(
+        50, ge=1, description="A day with fewer delivered rows is scored and reported, but holds nothing back."
+    )
+    quality_accepted_days: list[date] = Field(
+        [], description='Days published whatever their scores, for somebody has looked at them: ["2011-01-04"].'
+    )
+    quality_on_time_hours: float = Field(24, ge=0, description="A day delivered so soon after its end is on time.")
+    quality_late_hours: float = Field(168, gt=0, description="A day delivered so late is not on time at all.")
+    quality_history_hours: float = Field(
+        2208, gt=0, description="What is delivered so late is a load of history, which has no score for being on time."
     )
     dagster_url: str = Field("http://127.0.0.1:3000", description="Dagster's webserver, which runs the API's tasks.")
     export_seconds: float = Field(
@@ -74,6 +95,15 @@ class Settings(BaseSettings):
     )
     api_statement_seconds: float = Field(10, gt=0, description="How long one statement of the API may take.")
     api_wait_seconds: float = Field(5, gt=0, description="How long a request waits for a connection to be free.")
+
+    @model_validator(mode="after")
+    def _hours_rise(self) -> Self:
+        if not self.quality_on_time_hours < self.quality_late_hours <= self.quality_history_hours:
+            raise ValueError(
+                f"quality_on_time_hours {self.quality_on_time_hours:g}, quality_late_hours {self.quality_late_hours:g} "
+                f"and quality_history_hours {self.quality_history_hours:g} have to rise in this order."
+            )
+        return self
 
     @property
     def landing(self) -> Path:

@@ -19,6 +19,14 @@ from retail_platform.contracts.gold import (
 )
 from retail_platform.contracts.product_features import PRODUCT_FEATURE
 from retail_platform.contracts.products import PRICE_ELASTICITY, PRODUCT_DEMAND, SEASONALITY_INDEX
+from retail_platform.contracts.quality import (
+    COLUMN_DRIFT,
+    LINE_OUTLIERS,
+    PRODUCT_BANDS,
+    QUALITY_PROFILES,
+    QUALITY_SCORES,
+    ROW_DRIFT,
+)
 from retail_platform.contracts.segments import CUSTOMER_SEGMENT_MONTH
 from retail_platform.contracts.silver import (
     CUSTOMER_MONTHS,
@@ -49,9 +57,15 @@ GOLD_TABLES: tuple[Table, ...] = (
     BANK_HOLIDAYS,
     DAILY_WEATHER,
     REJECT_CORRECTION,
+    PRODUCT_BANDS,
+    LINE_OUTLIERS,
+    QUALITY_SCORES,
+    QUALITY_PROFILES,
+    COLUMN_DRIFT,
+    ROW_DRIFT,
 )
 """The star schema, referenced tables before the tables that reference them; the quality of its days; categories;
-analytics; features; what is known of days and countries; corrections of rejected rows."""
+analytics; features; what is known of days and countries; corrections of rejected rows; scores, profiles, drift and outliers."""
 
 TABLES: tuple[Table, ...] = (
     BRONZE_SALES,
@@ -69,6 +83,7 @@ __all__ = [
     "BANK_HOLIDAYS",
     "BRONZE_DAYS",
     "BRONZE_SALES",
+    "COLUMN_DRIFT",
     "CUSTOMER_FEATURE",
     "CUSTOMER_MONTHS",
     "CUSTOMER_SEGMENT_MONTH",
@@ -83,13 +98,18 @@ __all__ = [
     "EXCHANGE_RATES",
     "FACT_SALE",
     "GOLD_TABLES",
+    "LINE_OUTLIERS",
     "PRICE_ELASTICITY",
+    "PRODUCT_BANDS",
     "PRODUCT_CATEGORY",
     "PRODUCT_DEMAND",
     "PRODUCT_FEATURE",
     "PRODUCT_MONTHS",
     "PRODUCT_PAIR",
+    "QUALITY_PROFILES",
+    "QUALITY_SCORES",
     "REJECT_CORRECTION",
+    "ROW_DRIFT",
     "SEASONALITY_INDEX",
     "SILVER_DAYS",
     "SILVER_REJECTS",

@@ -43,6 +43,42 @@ def calibration_plot(deciles: pl.DataFrame, title: str) -> dg.MarkdownMetadataVa
     return _image(figure, title)
 
 
+def quality_trend_plot(scores: pl.DataFrame, threshold: float, title: str) -> dg.MarkdownMetadataValue:
+    """The total score of each day, the mean of its 28 days and the threshold, as an image inside Markdown.
+
+    Args:
+        scores: sale_date and total_score, by day.
+        threshold: the least total that is good.
+        title: what is shown.
+    """
+    known = scores.drop_nulls("total_score").with_columns(pl.col("total_score").cast(pl.Float64))
+    mean = known.rolling("sale_date", period="28d").agg(pl.col("total_score").mean())["total_score"]
+    figure, axes = _figure(title)
+    days = known["sale_date"].to_numpy()
+    axes.plot(days, known["total_score"].to_numpy(), ".", markersize=3, label="day")
+    axes.plot(days, mean.to_numpy(), label="mean of 28 days")
+    axes.axhline(threshold, color="tab:red", linewidth=0.8, label="held back below")
+    axes.legend(loc="lower left")
+    return _image(figure, title)
+
+
+def drift_plot(bins: pl.DataFrame, title: str) -> dg.MarkdownMetadataValue:
+    """The rows in each bin before and now, side by side, as an image inside Markdown.
+
+    Args:
+        bins: bin, before_pct and now_pct, in the order of the bins.
+        title: what is shown.
+    """
+    figure, axes = _figure(title)
+    places = np.arange(bins.height)
+    for name, label, shift in (("before_pct", "30 days before", -0.2), ("now_pct", "now", 0.2)):
+        axes.bar(places + shift, bins[name].to_numpy(), width=0.4, label=label)
+    axes.set_xticks(places, [text.strip("'")[:24] for text in bins["bin"]], rotation=45, ha="right", fontsize=7)
+    axes.set_ylabel("% of the rows")
+    axes.legend()
+    return _image(figure, title)
+
+
 def seasonality_plot(indices: pl.DataFrame) -> dg.MarkdownMetadataValue:
     """The shop's index of each month, with the range of the single years, as an image inside Markdown.
 

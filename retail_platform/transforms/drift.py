@@ -27,6 +27,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from retail_platform.transforms.quality import EVIDENCE_ROWS, Finding
+
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -189,12 +191,32 @@ def column_drift(
         One row per column and day that has a line, schema `COLUMN_DRIFT`, by day in the order of `columns`. kind is
         `number` or `category`; shares are percentages; usual_psi and usual_ks_statistic are the greatest of a single
         day of the reference; advice is a sentence that says what moved and what to look at. Null: what does not apply,
-        and the verdict where there are too few rows or days.
+        the probability of a distance that is small or usual, and the verdict where there are too few rows or days.
     """
     rule = rule or DriftRule()
     judged = [row for name in columns for row in _drift_of_column(_counted(lines, name), sorted(days), rule)]
     frame = pl.DataFrame(judged, schema=COLUMN_DRIFT, orient="row")
     return frame.sort("sale_date", pl.col("column_name").cast(pl.Enum(list(dict.fromkeys(columns)))))
+
+
+def shares_of_bins(lines: pl.LazyFrame, column: str, day: date, rule: DriftRule | None = None) -> pl.DataFrame:
+    """The shares that a column's verdict on a day is made from, for a picture.
+
+    Args:
+        lines: as for `column_drift`.
+        column: the column.
+        day: a day that has a PSI of this column.
+        rule: what counts as drift.
+
+    Returns:
+        One row per bin, in order: bin (what it holds), before_pct and now_pct, in percent of the rows.
+    """
+    rule = rule or DriftRule()
+    until = _until(_counted(lines, column), day, rule.days)
+    binned = _binned(until, _full_days(until, rule)[0], rule)
+    reference = binned.reference.sum(axis=0)
+    shares = {"before_pct": 100 * reference / reference.sum(), "now_pct": 100 * binned.current / binned.current.sum()}
+    return pl.DataFrame({"bin": binned.labels, **shares})
 
 
 def row_drift(daily: pl.DataFrame, days: Collection[date], rule: DriftRule | None = None) -> pl.DataFrame:
@@ -213,6 +235,48 @@ def row_drift(daily: pl.DataFrame, days: Collection[date], rule: DriftRule | Non
     counts = dict(daily.select("sale_date", "row_count").iter_rows())
     judged = [_drift_of_rows(counts, day, rule) for day in sorted(days) if day in counts]
     return pl.DataFrame(judged, schema=ROW_DRIFT, orient="row")
+
+
+def days_look_like_those_before(columns: pl.DataFrame, rows: pl.DataFrame) -> Finding:
+    """Whether the days that are new or changed look like those before them, in values and number of rows.
+
+    Args:
+        columns: the judged columns of these days, schema `COLUMN_DRIFT`.
+        rows: their judged numbers of rows, schema `ROW_DRIFT`.
+    """
+    told = ("sale_date", "column_name", "psi", "ks_statistic", "advice")
+    shifted = columns.filter(pl.col("verdict") == "shifted").sort("sale_date", "psi", descending=True).select(told)
+    too_many = rows.filter(pl.col("verdict") == "shifted").sort("sale_date", descending=True)
+    first = [*shifted["advice"].head(3), *too_many["advice"].head(2)]
+    moved = sum(frame.filter(pl.col("verdict") == "moved").height for frame in (columns, rows))
+    return Finding(
+        "days_look_like_those_before",
+        not first,
+        f"{rows.height} days: {shifted.height} columns and {too_many.height} numbers of rows shifted, {moved} moved. "
+        + " ".join(first),
+        {"shifted": shifted.head(EVIDENCE_ROWS), "rows": too_many.head(EVIDENCE_ROWS)},
+    )
+
+
+def every_day_is_judged(columns: pl.DataFrame, rows: pl.DataFrame, daily: pl.DataFrame) -> Finding:
+    """Whether exactly the days with a line are judged, each with the lines it has.
+
+    Args:
+        columns: all judged columns, schema `COLUMN_DRIFT`.
+        rows: all judged numbers of rows, schema `ROW_DRIFT`.
+        daily: sale_date and row_count, one row per day that has any.
+    """
+    judged = columns.group_by("sale_date").agg(least=pl.col("row_count").min(), most=pl.col("row_count").max())
+    compared = daily.join(judged, on="sale_date", how="full", coalesce=True)
+    compared = compared.join(rows.select("sale_date", judged="row_count"), on="sale_date", how="full", coalesce=True)
+    are_equal = (pl.col(name).eq_missing(pl.col("row_count")) for name in ("least", "most", "judged"))
+    wrong = compared.filter(~pl.all_horizontal(are_equal)).sort("sale_date")
+    return Finding(
+        "every_day_is_judged",
+        wrong.is_empty(),
+        f"{wrong.height} of {daily.height} days are judged with another number of lines than they have; expected none.",
+        {"days_that_differ": wrong.head(EVIDENCE_ROWS)},
+    )
 
 
 def _drift_of_rows(counts: dict[date, int], day: date, rule: DriftRule) -> tuple[Any, ...]:
@@ -241,43 +305,68 @@ def _counted(lines: pl.LazyFrame, name: str) -> _Column:
     ).join(values.to_frame("value").with_row_index("position"), on="value", how="left")
     filled, empty = placed.filter(pl.col("value").is_not_null()), placed.filter(pl.col("value").is_null())
     table, nulls = np.zeros((days.len(), values.len()), np.int64), np.zeros(days.len(), np.int64)
-    table[filled["day"].to_numpy(), filled["position"].to_numpy()] = filled["count"].to_numpy()
-    nulls[empty["day"].to_numpy()] = empty["count"].to_numpy()
+    # Of no rows the positions have no integer type of their own.
+    at, position, at_empty = (
+        series.to_numpy().astype(np.intp) for series in (filled["day"], filled["position"], empty["day"])
+    )
+    table[at, position], nulls[at_empty] = filled["count"].to_numpy(), empty["count"].to_numpy()
     return _Column(name, counts.schema["value"].is_numeric(), days.to_list(), values, table, table.sum(axis=1), nulls)
 
 
 def _drift_of_column(column: _Column, days: Sequence[date], rule: DriftRule) -> Iterator[tuple[Any, ...]]:
     """The judged days of one column."""
     for day in sorted(set(days) & set(column.days)):
-        now = column.days.index(day)
-        before = [place for place, other in enumerate(column.days[:now]) if (day - other).days <= rule.days]
-        yield day, column.name, "number" if column.is_number else "category", *_judge(column, before, now, rule)
+        kind = "number" if column.is_number else "category"
+        yield day, column.name, kind, *_judge(_until(column, day, rule.days), rule)
 
 
-def _judge(column: _Column, before: list[int], now: int, rule: DriftRule) -> tuple[Any, ...]:
-    """Figures, verdict and advice of one day."""
-    every = column.filled + column.nulls
-    rows = column.filled if column.is_number else every
-    full = [place for place in before if rows[place] >= rule.minimum_rows]
+def _until(column: _Column, day: date, days: int) -> _Column:
+    """The day, last, and so many calendar days before it, with the values of these days only.
+
+    A verdict is then a function of these days, whichever others were counted with them.
+    """
+    first = next(place for place, other in enumerate(column.days) if (day - other).days <= days)
+    window = slice(first, column.days.index(day) + 1)
+    occurs = column.counts[window].any(axis=0)
+    return column._replace(
+        days=column.days[window],
+        values=column.values.filter(pl.Series(occurs)),
+        counts=column.counts[window][:, occurs],
+        filled=column.filled[window],
+        nulls=column.nulls[window],
+    )
+
+
+def _full_days(column: _Column, rule: DriftRule) -> tuple[list[int], int]:
+    """The days before the last that have enough rows to compare with, and the rows of the last."""
+    rows = column.filled if column.is_number else column.filled + column.nulls
+    return [place for place in range(len(column.days) - 1) if rows[place] >= rule.minimum_rows], int(rows[-1])
+
+
+def _judge(column: _Column, rule: DriftRule) -> tuple[Any, ...]:
+    """Figures, verdict and advice of the last day."""
+    every, now, before = column.filled + column.nulls, len(column.days) - 1, slice(None, -1)
+    full, rows = _full_days(column, rule)
     totals = int(every[before].sum()), int(every[now])
     shares = [
         100 * float(nulls) / total if total else None
         for nulls, total in zip((column.nulls[before].sum(), column.nulls[now]), totals, strict=True)
     ]
-    if len(full) < rule.minimum_days or rows[now] < rule.minimum_rows:
+    if len(full) < rule.minimum_days or rows < rule.minimum_rows:
         is_enough = len(full) >= rule.minimum_days and totals[1] >= rule.minimum_rows
         return (
             *totals,
             *shares,
             *[None] * 5,
-            *_by_nulls(column.name, int(rows[now]), len(full), is_enough, shares, rule),
+            *_by_nulls(column.name, rows, len(full), is_enough, shares, rule),
         )
-    binned = _bins(column, full, now, rule) if column.is_number else _categories(column, full, now, rule)
+    binned = _binned(column, full, rule)
     psi = _measured(binned.reference, binned.current, _psi)
     distance, probability = None, None
     if column.is_number:
         distance = _measured(column.counts[full], column.counts[now], _distances)
-        probability = kolmogorov_smirnov(column.counts[full].sum(axis=0), column.counts[now])[1]
+        if distance.unusual() >= rule.ks_moved:
+            probability = kolmogorov_smirnov(column.counts[full].sum(axis=0), column.counts[now])[1]
     verdict, reasons = _verdict_of(psi, distance, probability, shares, rule)
     tested = (distance.measure, distance.usual) if distance else (None, None)
     return *totals, *shares, *psi, *tested, probability, verdict, _advice(column.name, verdict, reasons, binned, shares)
@@ -330,6 +419,11 @@ def _change(shares: Sequence[float | None]) -> str:
     return f"from {shares[0] or 0:.1f} % to {shares[1] or 0:.1f} %"
 
 
+def _binned(column: _Column, full: list[int], rule: DriftRule) -> _Binned:
+    bins = _bins if column.is_number else _categories
+    return bins(column, full, len(column.days) - 1, rule)
+
+
 def _bins(column: _Column, before: list[int], now: int, rule: DriftRule) -> _Binned:
     """The filled rows between the reference's quantiles."""
     values, reference = column.values, column.counts[before]
@@ -342,8 +436,10 @@ def _bins(column: _Column, before: list[int], now: int, rule: DriftRule) -> _Bin
 def _categories(column: _Column, before: list[int], now: int, rule: DriftRule) -> _Binned:
     """The rows with each of the reference's most frequent values, with any other, and with none."""
     reference = column.counts[before]
-    order = np.argsort(-reference.sum(axis=0), kind="stable")
-    top, rest = order[: rule.categories], order[rule.categories :]
+    totals = reference.sum(axis=0)
+    order = np.argsort(-totals, kind="stable")
+    known = min(rule.categories, int((totals > 0).sum()))
+    top, rest = order[:known], order[known:]
 
     def placed(counts: Counts, nulls: Counts) -> Counts:
         return np.column_stack((counts[:, top], counts[:, rest].sum(axis=1), nulls))

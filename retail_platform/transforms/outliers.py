@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from retail_platform.transforms.quality import EVIDENCE_ROWS, Finding
+
 MEASURES = ("unit_price", "quantity")
 NORMAL_MAD = 1.4826
 """Standard deviation of a normal distribution in units of its median absolute deviation."""
@@ -95,6 +97,47 @@ def flagged_lines(lines: pl.LazyFrame, bands: pl.DataFrame, rule: OutlierRule | 
     keys = [name for name in ("sale_date", "stock_code", "source_row") if name in lines.collect_schema()]
     found = pl.concat(flagged).collect(engine="streaming")
     return found.sort(pl.col("robust_z").abs(), *keys, descending=[True, *[False] * len(keys)])
+
+
+def bands_hold_what_is_expected(bands: pl.DataFrame) -> Finding:
+    """Whether each band has its product's median inside, and exactly the products with enough lines have one.
+
+    Args:
+        bands: schema `BANDS`.
+    """
+    expected, minimum = pl.col("expected"), OutlierRule.minimum_lines
+    is_inside = expected.is_between("z_low", "z_high") & expected.is_between("iqr_low", "iqr_high")
+    has_none = pl.all_horizontal(pl.col("expected", "spread", "z_low", "z_high", "iqr_low", "iqr_high").is_null())
+    is_right = pl.when("is_judged").then(is_inside).otherwise(has_none)
+    is_right &= pl.col("is_judged") == (pl.col("line_count") >= minimum)
+    wrong = bands.filter(~is_right.fill_null(False))
+    return Finding(
+        "bands_hold_what_is_expected",
+        wrong.is_empty(),
+        f"{wrong.height} of {bands.height} bands are without their median, or of a product with the wrong number of "
+        "lines; expected none: mend the rule.",
+        {"wrong": wrong.head(EVIDENCE_ROWS)},
+    )
+
+
+def flags_are_outside_their_band(flagged: pl.DataFrame, bands: pl.DataFrame) -> Finding:
+    """Whether each flagged value is outside the band that it is flagged by, and its product has one.
+
+    Args:
+        flagged: rows of `flagged_lines`.
+        bands: schema `BANDS`.
+    """
+    judged = bands.filter("is_judged").select("stock_code", "measure")
+    is_inside = pl.col("value").is_between("low", "high")
+    inside = flagged.filter(is_inside)
+    unjudged = flagged.join(judged, on=["stock_code", "measure"], how="anti")
+    return Finding(
+        "flags_are_outside_their_band",
+        inside.is_empty() and unjudged.is_empty(),
+        f"Of {flagged.height} values {inside.height} are inside their band, {unjudged.height} of products without "
+        "one; expected none: judge every day again, by deleting the table.",
+        {"inside": inside.head(EVIDENCE_ROWS), "unjudged": unjudged.head(EVIDENCE_ROWS)},
+    )
 
 
 def _bands(lines: pl.LazyFrame, measure: str, rule: OutlierRule) -> pl.LazyFrame:

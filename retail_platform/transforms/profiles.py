@@ -4,9 +4,13 @@ A profile is made from the counts of a column's distinct values, so the memory i
 values, however many rows there are. Comparing profiles stays out (`drift.py`), and so does what is right or wrong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 
 import polars as pl
+
+from retail_platform.contracts import BRONZE_SALES, QUALITY_PROFILES, SILVER_SALES, Table
+from retail_platform.transforms.quality import EVIDENCE_ROWS, Finding
 
 QUANTILES = {"p01": 1, "p25": 25, "p50": 50, "p75": 75, "p99": 99}
 """Column of the profile -> percent of the filled values that are at most its value."""
@@ -29,6 +33,99 @@ PROFILES = pl.Schema(
     }
 )
 """Columns of a profile; values as text, exactly as the column holds them."""
+
+DESCRIBED: Mapping[Table, Sequence[str]] = {
+    BRONZE_SALES: (
+        "invoice_no",
+        "stock_code",
+        "description",
+        "quantity",
+        "invoice_date",
+        "unit_price",
+        "customer_id",
+        "country",
+    ),
+    SILVER_SALES: (
+        "invoice_no",
+        "stock_code",
+        "description",
+        "quantity",
+        "invoiced_at",
+        "unit_price",
+        "line_amount",
+        "customer_id",
+        "country",
+        "line_type",
+        "is_cancelled",
+    ),
+}
+"""Tables that deliveries are described in, and the columns."""
+PERSONAL = "customer_id"
+"""Of its values nothing is told but counts and patterns."""
+
+
+def stale_deliveries(
+    holding: pl.DataFrame, deliveries: pl.DataFrame, described: pl.DataFrame, changed: Collection[date] | None
+) -> pl.DataFrame:
+    """Find the deliveries whose profiles have to be made again.
+
+    Args:
+        holding: which delivery holds how many rows of a day, or of none (delivery_id, sale_date, rows).
+        deliveries: delivery_id and delivered_at; a delivery may be there several times.
+        described: the profiles there are (contract `QualityProfiles`).
+        changed: days whose rows have changed since; None: all.
+
+    Returns:
+        delivery_id, sale_date (the newest day it holds) and delivered_at, of each delivery that holds a changed day, or
+        has another number of rows or another stamp than its profile says; those without any day left out.
+    """
+    stamps = deliveries.select("delivery_id", "delivered_at").unique()
+    held = holding.group_by("delivery_id").agg(pl.col("sale_date").max(), row_count=pl.col("rows").sum())
+    held = held.drop_nulls("sale_date").join(stamps, on="delivery_id")
+    if changed is not None:
+        known = described.filter(pl.col("table_name") == str(BRONZE_SALES))
+        same = held.join(known, on=["delivery_id", "delivered_at", "row_count"], how="semi")
+        touched = holding.filter(pl.col("sale_date").is_in(list(changed)))
+        held = held.join(same.join(touched, on="delivery_id", how="anti"), on="delivery_id", how="anti")
+    return held.drop("row_count")
+
+
+def profiles_of_deliveries(rows: Mapping[Table, pl.LazyFrame], deliveries: pl.DataFrame) -> pl.DataFrame:
+    """Describe deliveries in the tables that hold their rows.
+
+    Args:
+        rows: table of `DESCRIBED` -> all its rows of these deliveries.
+        deliveries: delivery_id, sale_date and delivered_at, one row a delivery.
+
+    Returns:
+        The profiles (contract `QualityProfiles`), by table, delivery and column.
+    """
+    described = pl.concat(
+        profiles(frame, "delivery_id", DESCRIBED[table]).with_columns(table_name=pl.lit(str(table)))
+        for table, frame in rows.items()
+    )
+    told = ("min_value", "max_value", *QUANTILES, "top_values")
+    is_personal = pl.col("column_name") == PERSONAL
+    masked = described.rename({"subject": "delivery_id"}).with_columns(pl.when(~is_personal).then(pl.col(told)))
+    placed = masked.join(deliveries, on="delivery_id").with_columns(sale_month=pl.col("sale_date").dt.month_start())
+    return placed.select(list(QUALITY_PROFILES.schema)).sort(QUALITY_PROFILES.key)
+
+
+def counts_add_up(frame: pl.DataFrame) -> Finding:
+    """Whether every column of a delivery has as many rows, and no more distinct values than filled ones.
+
+    Args:
+        frame: profiles (contract `QualityProfiles`).
+    """
+    filled = pl.col("row_count") - pl.col("null_count")
+    are_equal = pl.col("row_count").n_unique().over("table_name", "delivery_id") == 1
+    wrong = frame.filter((pl.col("distinct_count") > filled) | (filled < 0) | ~are_equal)
+    return Finding(
+        "counts_add_up",
+        wrong.is_empty(),
+        f"{wrong.height} of {frame.height} profiles count otherwise than the rest of their delivery; expected none.",
+        {"wrong": wrong.select(*QUALITY_PROFILES.key, "row_count", "null_count", "distinct_count").head(EVIDENCE_ROWS)},
+    )
 
 
 def profiles(rows: pl.LazyFrame, by: str, columns: Sequence[str]) -> pl.DataFrame:

@@ -11,8 +11,8 @@ from functools import reduce
 
 import polars as pl
 
+from retail_platform.contracts import QUALITY_SCORES
 from retail_platform.contracts.rules import rules_that
-from retail_platform.transforms.day_quality import REASONS
 
 FAULTS = {
     "completeness": ("missing_values", "required_values"),
@@ -62,6 +62,12 @@ THRESHOLDS = {
     "total": 85.0,
 }
 """The least scores that are good, by default. Being late alone takes 10 from the total, and blocks nothing."""
+REQUIRED = ("invoice_no", "stock_code", "description", "quantity", "invoice_date", "unit_price", "country")
+"""What every delivered row must fill. A missing customer is a guest."""
+MAY_LACK = ("description", "country")
+"""What an accepted line may lack of it: without the others it is rejected."""
+FACT_KEYS = ("product_key", "country_key", "date_key", "invoice_key")
+"""Keys of a fact that must lead to a known member."""
 INVALID_REASONS = tuple(rule.name for rule in rules_that("drop") if rule.dimension == "validity")
 """Reasons of rejects that are faults of validity; duplicate_line is one of uniqueness, missing ones of completeness."""
 
@@ -132,6 +138,25 @@ def quality_scores(counts: pl.DataFrame, rule: ScoreRule | None = None) -> pl.Da
     )
 
 
+def scored(counts: pl.DataFrame, rule: ScoreRule | None = None) -> pl.DataFrame:
+    """The scores of days with what they are made from.
+
+    Args:
+        counts: schema `COUNTS`, one row per table and day.
+        rule: weights, thresholds and hours.
+
+    Returns:
+        One row per table and day (contract `QualityScores`), by table and day.
+    """
+    rule = rule or ScoreRule()
+    scores = quality_scores(counts, rule)
+    is_low = (pl.col(f"{name}_score") < rule.thresholds.get(name, 0) for name in DIMENSIONS)
+    warned = scores.with_columns(warning_count=pl.sum_horizontal(low.fill_null(False) for low in is_low).cast(pl.Int64))
+    return (
+        warned.join(counts, on=["table_name", "sale_date"]).select(list(QUALITY_SCORES.schema)).sort(QUALITY_SCORES.key)
+    )
+
+
 def low_scores(scores: pl.DataFrame, rule: ScoreRule | None = None) -> pl.DataFrame:
     """Find the scores below their threshold.
 
@@ -158,26 +183,60 @@ def low_scores(scores: pl.DataFrame, rule: ScoreRule | None = None) -> pl.DataFr
     return low.sort(pl.col("sale_date"), below, "table_name", "dimension", descending=[True, False, False, False])
 
 
-def sales_counts(day_quality: pl.DataFrame, *measured: pl.DataFrame, table_name: str = "silver.sales") -> pl.DataFrame:
+def standing_rejects(lines: pl.LazyFrame, rejects: pl.LazyFrame, deliveries: pl.DataFrame) -> pl.DataFrame:
+    """Leave out the rejected rows that a later delivery restates, whatever their reason: a correction mends a day.
+
+    Args:
+        lines: accepted lines of whole days (contract `SilverSales`).
+        rejects: rejected rows of these days (contract `SilverRejects`).
+        deliveries: delivery_id and delivery_rank (higher wins); a delivery may be there several times.
+
+    Returns:
+        The rejected rows with a day that still count.
+    """
+    number = pl.col("invoice_no").str.strip_chars()
+    dated = rejects.filter(pl.col("sale_date").is_not_null()).with_columns(number=number.fill_null(""))
+    claims = pl.concat(
+        [lines.select("sale_date", "delivery_id", number=number), dated.select("sale_date", "delivery_id", "number")]
+    )
+    ranks = deliveries.lazy().select("delivery_id", "delivery_rank").unique()
+    newest = (
+        claims.unique().join(ranks, on="delivery_id").group_by("sale_date", "number").agg(pl.col("delivery_rank").max())
+    )
+    standing = dated.filter(pl.col("reason") != "superseded").join(ranks, on="delivery_id")
+    counting = standing.join(newest, on=["sale_date", "number", "delivery_rank"], how="semi")
+    return counting.drop("number", "delivery_rank").collect(engine="streaming")
+
+
+def sales_counts(
+    day_quality: pl.DataFrame, standing: pl.DataFrame, *measured: pl.DataFrame, table_name: str = "silver.sales"
+) -> pl.DataFrame:
     """Put together what the scores of the sales lines are made from.
 
     Args:
         day_quality: how the rows of each day were judged (contract `DayQuality`).
+        standing: the rejected rows of these days that count, as `standing_rejects` gives them.
         measured: frames by sale_date with further columns of `COUNTS`: the results of `missing_values`,
             `outlier_values`, `unrelated_values` and `delivery_hours`; a day that one of them lacks has no basis for it.
         table_name: the table whose rows they are.
 
     Returns:
-        Schema `COUNTS`, one row per day of day_quality. Superseded rows count nowhere: a correction is no fault.
+        Schema `COUNTS`, one row per day of day_quality. Restated rows count nowhere: a correction is no fault.
     """
-    aside = (f"{reason}_rows" for reason in REASONS if reason not in INVALID_REASONS)
-    judged = day_quality.select(
+    rejected = standing.group_by("sale_date").agg(
+        checked_rows=pl.len(),
+        invalid_rows=pl.col("reason").is_in(INVALID_REASONS).sum(),
+        duplicate_rows=(pl.col("reason") == "duplicate_line").sum(),
+    )
+    counted = ("checked_rows", "invalid_rows", "duplicate_rows")
+    days = day_quality.join(rejected.cast(dict.fromkeys(counted, pl.Int64)), on="sale_date", how="left")
+    judged = days.with_columns(pl.col(counted).fill_null(0)).select(
         "sale_date",
+        "invalid_rows",
+        "duplicate_rows",
         table_name=pl.lit(table_name),
-        checked_rows=pl.col("delivered_rows") - pl.col("superseded_rows"),
-        invalid_rows=pl.col("rejected_rows") - pl.sum_horizontal(aside),
-        identified_rows=pl.col("accepted_rows") + pl.col("duplicate_line_rows"),
-        duplicate_rows=pl.col("duplicate_line_rows"),
+        checked_rows=pl.col("accepted_rows") + pl.col("checked_rows"),
+        identified_rows=pl.col("accepted_rows") + pl.col("duplicate_rows"),
     )
     joined = reduce(lambda days, more: days.join(more, on="sale_date", how="left"), measured, judged)
     nothing = (pl.lit(None, dtype=dtype).alias(name) for name, dtype in COUNTS.items() if name not in joined.columns)
@@ -200,6 +259,20 @@ def missing_values(rows: pl.LazyFrame, columns: Sequence[str]) -> pl.DataFrame:
         required_values=pl.len().cast(pl.Int64) * len(columns),
         missing_values=pl.sum_horizontal(flag.sum().cast(pl.Int64) for flag in missing),
     ).collect(engine="streaming")
+
+
+def delivered_values(lines: pl.LazyFrame, rejects: pl.LazyFrame) -> pl.LazyFrame:
+    """The values that a delivered row must fill, superseded rows aside.
+
+    Args:
+        lines: accepted lines (contract `SilverSales`).
+        rejects: the rejected rows that count (contract `SilverRejects`).
+
+    Returns:
+        sale_date and `REQUIRED`; what every accepted line has is a word, for only whether it is there counts.
+    """
+    has = (pl.col(name) if name in MAY_LACK else pl.lit("filled").alias(name) for name in REQUIRED)
+    return pl.concat([lines.select("sale_date", *has), rejects.select("sale_date", *REQUIRED)])
 
 
 def outlier_values(lines: pl.LazyFrame, bands: pl.DataFrame, flagged: pl.DataFrame) -> pl.DataFrame:
@@ -238,21 +311,22 @@ def unrelated_values(facts: pl.LazyFrame, keys: Sequence[str]) -> pl.DataFrame:
     return counted.collect(engine="streaming")
 
 
-def delivery_hours(rows: pl.LazyFrame, deliveries: pl.DataFrame) -> pl.DataFrame:
+def delivery_hours(held: pl.DataFrame, deliveries: pl.DataFrame) -> pl.DataFrame:
     """Measure how long after its end a day was delivered.
 
     Args:
-        rows: delivered rows, superseded ones too (sale_date, delivery_id); those without a day are left out.
+        held: which delivery holds how many rows of a day, superseded ones too (sale_date, delivery_id, rows); those
+            without a day are left out.
         deliveries: delivery_id and delivered_at (UTC; the day's end is taken in UTC as well), one row a delivery.
 
     Returns:
         sale_date, delivery_hours: the lower median over the rows, 0 for what came before the day's end. The median, so
         that a few invoices restated a year later do not make the day late.
     """
-    counted = rows.filter(pl.col("sale_date").is_not_null()).group_by("sale_date", "delivery_id").len("rows")
+    dated = held.filter(pl.col("sale_date").is_not_null())
     end = pl.col("sale_date").dt.offset_by("1d").cast(pl.Datetime("us", "UTC"))
     hours = (pl.col("delivered_at") - end).dt.total_seconds() / 3600
-    placed = counted.collect(engine="streaming").join(deliveries.unique(), on="delivery_id")
+    placed = dated.join(deliveries.unique(), on="delivery_id")
     timed = placed.with_columns(hours=hours.clip(lower_bound=0.0)).sort("sale_date", "hours")
     reached = 2 * pl.col("rows").cum_sum() >= pl.col("rows").sum()
     by_day = timed.group_by("sale_date", maintain_order=True)

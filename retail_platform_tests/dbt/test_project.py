@@ -35,6 +35,7 @@ MARTS = (
     "monthly_sales",
     "product_classes",
     "product_performance",
+    "quality_trend",
     "sales_by_period",
     "segment_transitions",
 )
@@ -482,4 +483,4 @@ def test_no_model_asks_the_clock(built: Project) -> None:
     clock = re.compile(r"\b(now\(|current_(date|time)|localtime|(clock|statement)_timestamp|timeofday|random\()", re.I)
     models = [node.node for node in compiled.result if node.node.resource_type == "model"]
     assert [model.name for model in models if clock.search(re.sub("--.*", "", model.compiled_code))] == []
-    assert len(models) == 28
+    assert len(models) == 30

@@ -92,7 +92,7 @@ class Deliveries(RuleBasedStateMachine):
         self.name(STAMPS[0]).write_bytes(content)
         assert register_arrivals(self.platform).set_aside == 1
 
-    @rule(commits=st.integers(min_value=0, max_value=19))
+    @rule(commits=st.integers(min_value=0, max_value=27))
     def crash(self, commits: int) -> None:
         for days in self.waiting()[:1]:
             with crashing_after(commits):

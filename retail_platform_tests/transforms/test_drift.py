@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ks_2samp
@@ -16,9 +16,12 @@ from retail_platform.transforms.drift import (
     ROW_DRIFT,
     DriftRule,
     column_drift,
+    days_look_like_those_before,
+    every_day_is_judged,
     kolmogorov_smirnov,
     population_stability,
     row_drift,
+    shares_of_bins,
 )
 
 NOW = date(2011, 3, 31)
@@ -74,7 +77,7 @@ def test_an_equal_day_is_stable() -> None:
         found = judged(history(), column)
         assert (found["verdict"], found["row_count"], found["reference_count"]) == ("stable", 400, 12_000)
         assert found["psi"] == pytest.approx(0, abs=1e-12)
-    assert judged(history(), "unit_price")["ks_p_value"] == 1.0
+    assert judged(history(), "unit_price")["ks_p_value"] is None
 
 
 def test_doubled_prices_shifted_and_the_sentence_says_which() -> None:
@@ -160,3 +163,48 @@ def test_other_weekdays_do_not_count_and_few_weeks_are_not_judged() -> None:
     found = row_drift(pl.concat([weeks(1, 2, 3, 4), yesterday]), [NOW], None).row(0, named=True)
     assert found["verdict"] is None
     assert found["advice"] == "Not judged: only 3 of the 8 weeks before have this weekday."
+
+
+PRICES, COUNTRIES = st.integers(1, 40), st.sampled_from([f"C{n}" for n in range(30)])
+DAYS_OF_LINES = st.lists(st.lists(st.tuples(PRICES, COUNTRIES), max_size=12), min_size=3, max_size=9)
+
+
+@settings(deadline=None, max_examples=40)
+@given(DAYS_OF_LINES, st.data())
+def test_a_verdict_is_of_its_days_alone(days: list[list[tuple[int, str]]], data: st.DataObject) -> None:
+    """Which other days are judged or read with it changes nothing: gold does not depend on the order of runs."""
+    rule = DriftRule(days=3, minimum_rows=2, minimum_days=1, categories=3)
+    rows = [(NOW - timedelta(days=back), *line) for back, lines in enumerate(days) for line in lines]
+    lines = pl.DataFrame(rows, {"sale_date": pl.Date, "unit_price": pl.Int64, "country": pl.String}, orient="row")
+    day = NOW - timedelta(days=data.draw(st.integers(0, len(days) - 1)))
+    columns = ["unit_price", "country"]
+    every = column_drift(lines.lazy(), columns, lines["sale_date"].to_list(), rule).filter(pl.col("sale_date") == day)
+    near = lines.filter(pl.col("sale_date").is_between(day - timedelta(days=3), day))
+    assert column_drift(near.lazy(), columns, [day], rule).equals(every)
+
+
+def test_the_picture_has_the_shares_of_the_verdict() -> None:
+    now = pl.DataFrame({"unit_price": [1] * 400, "country": ["UK"] * 320 + ["EIRE"] * 80})
+    bins = shares_of_bins(history(now=now), "country", NOW)
+    assert bins.rows() == [("'EIRE'", 50, 20), ("'UK'", 50, 80), ("all others", 0, 0), ("null", 0, 0)]
+
+
+def test_a_shifted_day_is_found_and_the_sentence_is_its_advice() -> None:
+    now = pl.DataFrame({"unit_price": [1] * 400, "country": ["UK"] * 400})
+    rows = row_drift(weeks(1000, 1000, 1000, 1000, 9000), [NOW])
+    columns = column_drift(history(now=now), ["country"], [NOW])
+    found = days_look_like_those_before(columns, rows)
+    assert not found.passed
+    assert found.description.startswith(
+        "1 days: 1 columns and 1 numbers of rows shifted, 0 moved. country shifted (PSI)"
+    )
+    assert days_look_like_those_before(columns.head(0), rows.head(0)).passed
+
+
+def test_a_day_that_is_judged_with_other_lines_is_found() -> None:
+    daily = pl.DataFrame({"sale_date": [NOW], "row_count": [400]}, schema_overrides={"row_count": pl.Int64})
+    columns, rows = column_drift(history(), ["country"], [NOW]), row_drift(daily, [NOW])
+    assert every_day_is_judged(columns, rows, daily).passed
+    assert not every_day_is_judged(columns, rows, daily.with_columns(row_count=pl.lit(401))).passed
+    assert not every_day_is_judged(columns.head(0), rows, daily).passed
+    assert not every_day_is_judged(columns, rows, daily.head(0)).passed

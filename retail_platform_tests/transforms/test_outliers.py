@@ -7,7 +7,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from retail_platform.transforms.outliers import BANDS, OutlierRule, flagged_lines, product_bands
+from retail_platform.transforms.outliers import (
+    BANDS,
+    OutlierRule,
+    bands_hold_what_is_expected,
+    flagged_lines,
+    flags_are_outside_their_band,
+    product_bands,
+)
 
 RULE = OutlierRule(minimum_lines=5, price_spread=0.1, quantity_spread=0.1)
 
@@ -100,3 +107,18 @@ def test_bands_equal_those_of_plain_python() -> None:
         lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
         expected = (median, median - 3.5 * spread, upper + 3 * (upper - lower))
         assert [math.log(row[name]) for name in ("expected", "z_low", "iqr_high")] == pytest.approx(expected)
+
+
+def test_a_band_without_its_median_is_found() -> None:
+    bands = product_bands(pl.concat([lines("A", [1.0, 2.0] * 15), lines("B", [1.0])]).lazy())
+    assert bands_hold_what_is_expected(bands).passed
+    for wrong in ({"z_high": 1.0}, {"iqr_low": 50.0}, {"line_count": 29}, {"expected": None}):
+        assert not bands_hold_what_is_expected(bands.with_columns(**{n: pl.lit(v) for n, v in wrong.items()})).passed
+
+
+def test_a_flag_inside_its_band_or_without_one_is_found() -> None:
+    bands = product_bands(lines("A", [1, 2, 4, 8, 16]).lazy(), RULE)
+    flagged = flagged_lines(lines("A", [147.0]).lazy(), bands, RULE)
+    assert flags_are_outside_their_band(flagged, bands).passed
+    assert not flags_are_outside_their_band(flagged.with_columns(value=pl.lit(100.0)), bands).passed
+    assert not flags_are_outside_their_band(flagged, bands.filter(measure="quantity")).passed

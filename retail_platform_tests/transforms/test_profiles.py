@@ -1,7 +1,7 @@
 """Profiles: of rows that a person can count, and DuckDB's quantiles on random ones."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import duckdb
@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retail_platform.transforms.profiles import PROFILES, profiles
+from retail_platform.contracts import BRONZE_SALES, QUALITY_PROFILES
+from retail_platform.transforms.profiles import (
+    PROFILES,
+    counts_add_up,
+    profiles,
+    profiles_of_deliveries,
+    stale_deliveries,
+)
+from retail_platform.transforms.quality import contract_holds
+from retail_platform_tests.warehouse.gold_frames import shaped
 
 TEXTS = ["85123A", "22423", "22423", "POST", None]
 
@@ -121,3 +130,66 @@ def test_counts_add_up_whatever_the_values(values: list[int | None]) -> None:
     assert found["distinct_count"] == len(set(filled))
     assert found["null_share_pct"] == pytest.approx(100 * values.count(None) / len(values))
     assert found["p50"] == (str(sorted(filled)[-(-len(filled) // 2) - 1]) if filled else None)
+
+
+FIRST, LAST, STAMP = date(2011, 1, 4), date(2011, 1, 5), datetime(2011, 1, 6, tzinfo=UTC)
+HOLDING = pl.DataFrame(
+    {
+        "delivery_id": ["a", "a", "a", "b", "none"],
+        "sale_date": [FIRST, LAST, None, FIRST, None],
+        "rows": [1, 1, 1, 2, 1],
+    }
+)
+DELIVERIES = pl.DataFrame({"delivery_id": ["a", "a", "b", "none"], "delivered_at": [STAMP] * 4})
+
+
+def described() -> pl.DataFrame:
+    rows = {
+        "delivery_id": ["a", "a", "a", "b", "b"],
+        "customer_id": ["1", "1", None, "2", "3"],
+        "quantity": list("12x44"),
+    }
+    delivered = shaped(BRONZE_SALES, pl.DataFrame(rows)).lazy()
+    return profiles_of_deliveries(
+        {BRONZE_SALES: delivered}, stale_deliveries(HOLDING, DELIVERIES, QUALITY_PROFILES.empty(), None)
+    )
+
+
+def test_a_delivery_is_placed_on_its_newest_day_and_tells_no_customer() -> None:
+    found = described()
+    assert contract_holds(QUALITY_PROFILES, found).passed
+    assert found.select("delivery_id", "sale_date", "row_count").unique().sort("delivery_id").rows() == [
+        ("a", LAST, 3),
+        ("b", FIRST, 2),
+    ]
+    customers = found.filter(column_name="customer_id").select(
+        "null_count", "distinct_count", "min_value", "top_values"
+    )
+    assert customers.rows() == [(1, 1, None, None), (0, 2, None, None)]
+    assert json.loads(found.filter(column_name="quantity", delivery_id="b")["top_values"].item()) == [
+        {"value": "4", "count": 2}
+    ]
+
+
+def test_only_deliveries_of_changed_days_or_with_other_rows_are_described_again() -> None:
+    known = described()
+
+    def stale(holding: pl.DataFrame = HOLDING, deliveries: pl.DataFrame = DELIVERIES, *changed: date) -> list[str]:
+        return stale_deliveries(holding, deliveries, known, changed)["delivery_id"].sort().to_list()
+
+    assert stale() == []
+    assert stale(HOLDING, DELIVERIES, LAST) == ["a"]
+    assert stale(HOLDING, DELIVERIES, FIRST) == ["a", "b"]
+    assert stale(HOLDING.with_columns(rows=pl.Series([1, 1, 2, 2, 1]))) == ["a"]
+    later = (
+        pl.when(pl.col("delivery_id") == "b").then(pl.lit(datetime(2011, 1, 7, tzinfo=UTC))).otherwise("delivered_at")
+    )
+    assert stale(HOLDING, DELIVERIES.with_columns(delivered_at=later)) == ["b"]
+
+
+def test_a_column_that_counts_otherwise_is_found() -> None:
+    found = described()
+    assert counts_add_up(found).passed
+    is_one = (pl.col("column_name") == "quantity") & (pl.col("delivery_id") == "a")
+    for name in ("row_count", "null_count", "distinct_count"):
+        assert not counts_add_up(found.with_columns(pl.when(is_one).then(99).otherwise(name).alias(name))).passed

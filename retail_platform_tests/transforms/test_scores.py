@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retail_platform.contracts import DAY_QUALITY
 from retail_platform.contracts.rules import RULES
 from retail_platform.transforms.day_quality import REASONS
 from retail_platform.transforms.scores import (
@@ -26,6 +25,7 @@ from retail_platform.transforms.scores import (
     outlier_values,
     quality_scores,
     sales_counts,
+    standing_rejects,
     unrelated_values,
 )
 
@@ -138,14 +138,12 @@ def test_every_reason_of_a_reject_is_a_fault_of_one_dimension() -> None:
     assert {rule.dimension for rule in RULES} - {None} <= FAULTS.keys()
 
 
-def test_counts_of_sales_leave_out_what_was_superseded() -> None:
-    rows = {f"{reason}_rows": 0 for reason in REASONS} | {
-        "zero_price_rows": 3, "test_line_rows": 1, "duplicate_line_rows": 5, "superseded_rows": 40,
-    }  # fmt: skip
-    day = {"sale_date": DAY, "delivered_rows": 149, "accepted_rows": 100, "rejected_rows": 49} | rows
-    quality = pl.DataFrame([day], schema={name: DAY_QUALITY.schema[name] for name in day})
+def test_counts_of_sales_are_of_the_rejects_that_count() -> None:
+    reasons = ["zero_price"] * 3 + ["test_line"] + ["duplicate_line"] * 5
+    standing = pl.DataFrame({"sale_date": [DAY] * len(reasons), "reason": reasons})
+    quality = pl.DataFrame({"sale_date": [DAY], "accepted_rows": [100]})
     missing = pl.DataFrame({"sale_date": [DAY], "required_values": [700], "missing_values": [7]})
-    found = sales_counts(quality, missing).row(0, named=True)
+    found = sales_counts(quality, standing, missing).row(0, named=True)
     assert found == dict.fromkeys(COUNTS) | {
         "table_name": "silver.sales",
         "sale_date": DAY,
@@ -156,6 +154,20 @@ def test_counts_of_sales_leave_out_what_was_superseded() -> None:
         "required_values": 700,
         "missing_values": 7,
     }
+
+
+def test_what_a_correction_restates_is_no_fault_whatever_it_was_rejected_for() -> None:
+    rows = [
+        ("1 ", "old", "invalid_price"),
+        ("2", "old", "zero_price"),
+        ("1", "new", "test_line"),
+        ("3", "old", "superseded"),
+    ]
+    rejects = pl.LazyFrame(rows, ["invoice_no", "delivery_id", "reason"], orient="row").with_columns(sale_date=DAY)
+    lines = pl.LazyFrame({"sale_date": [DAY, DAY], "invoice_no": ["1", "3"], "delivery_id": ["new", "new"]})
+    ranks = pl.DataFrame({"delivery_id": ["old", "new", "new"], "delivery_rank": [0, 1, 1]})
+    found = standing_rejects(lines, rejects, ranks).sort("reason")
+    assert found.select("delivery_id", "reason").rows() == [("new", "test_line"), ("old", "zero_price")]
 
 
 def test_null_and_blank_values_are_missing() -> None:
@@ -176,14 +188,14 @@ def test_unknown_members_are_misses() -> None:
 
 
 def test_a_day_is_as_late_as_half_of_its_rows() -> None:
-    rows = pl.LazyFrame(
-        {"sale_date": [DAY] * 5 + [None], "delivery_id": ["early", "first", "first", "late", "late", "late"]}
+    held = pl.DataFrame(
+        {"sale_date": [DAY, DAY, DAY, None], "delivery_id": ["early", "first", "late", "late"], "rows": [1, 2, 2, 9]}
     )
     arrived = {"early": datetime(2011, 1, 10, 20, tzinfo=UTC), "first": datetime(2011, 1, 11, 6, tzinfo=UTC)}
     arrived["late"] = datetime(2011, 3, 1, tzinfo=UTC)
     deliveries = pl.DataFrame({"delivery_id": list(arrived), "delivered_at": list(arrived.values())})
-    assert delivery_hours(rows, deliveries).rows() == [(DAY, 6.0)]
-    assert delivery_hours(rows.head(1), deliveries).rows() == [(DAY, 0.0)]
+    assert delivery_hours(held, deliveries).rows() == [(DAY, 6.0)]
+    assert delivery_hours(held.head(1), deliveries).rows() == [(DAY, 0.0)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,307 @@
+"""Quality in gold: outliers, scores, profiles and drift. A day whose score is too low is held back here.
+
+Each table is a function of the days, whichever run made it: what depends on a changed day is made again, the rest is
+kept. How rows are judged stays out (`silver.py`), and so does counting them (`gold.py`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import dagster as dg
+import narwhals as nw
+import polars as pl
+
+from retail_platform.contracts import (
+    BRONZE_SALES,
+    COLUMN_DRIFT,
+    DAY_QUALITY,
+    FACT_SALE,
+    LINE_OUTLIERS,
+    PRODUCT_BANDS,
+    QUALITY_PROFILES,
+    QUALITY_SCORES,
+    ROW_DRIFT,
+    SILVER_REJECTS,
+    SILVER_SALES,
+    Table,
+)
+from retail_platform.defs.closed import kept, open_month, stands
+from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
+from retail_platform.defs.plots import drift_plot, quality_trend_plot
+from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of, written
+from retail_platform.lakehouse.days import ONE_DAY, Days, next_month, stretches
+from retail_platform.lakehouse.lake import Lake
+from retail_platform.lakehouse.ledger import Ledger
+from retail_platform.reference import read_country_aliases
+from retail_platform.settings import Settings
+from retail_platform.transforms import drift as drifts
+from retail_platform.transforms import outliers as far
+from retail_platform.transforms import profiles, scores
+from retail_platform.transforms import score_findings as findings
+from retail_platform.transforms.countries import alias_keys, country_keys
+from retail_platform.transforms.quality import Finding, contract_holds, keys_are_unique
+
+Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
+Changed = set[date] | None
+"""Days, or None for all of them."""
+
+COMPARED = ("quantity", "unit_price", "country", "line_type", "stock_code", "is_cancelled", "is_guest")
+"""Columns whose drift is judged."""
+
+
+@dg.multi_asset(
+    name="outliers",
+    specs=[
+        table_spec(PRODUCT_BANDS, key_of(SILVER_SALES)),
+        table_spec(LINE_OUTLIERS, key_of(SILVER_SALES), key_of(PRODUCT_BANDS)),
+    ],
+    check_specs=[
+        *check_specs(key_of(PRODUCT_BANDS), *BLOCKING, far.bands_hold_what_is_expected),
+        *check_specs(key_of(LINE_OUTLIERS), *BLOCKING, far.flags_are_outside_their_band),
+    ],
+    pool=LAKE_POOL,
+)
+def outliers(lake: dg.ResourceParam[Lake]) -> Results:
+    """Learn the bands when a month has closed or a closed day has changed, and judge the lines of changed days."""
+    silver, closed = lake.position(SILVER_SALES), Days(date.min, open_month(lake))
+    bands = lake.scan(PRODUCT_BANDS).collect()
+    made_again = not stands(lake, PRODUCT_BANDS, bands, closed)
+    if made_again:
+        learnt = far.product_bands(_products(lake, [closed]))
+        bands = learnt.with_columns(as_of_date=closed.end - ONE_DAY).select(list(PRODUCT_BANDS.schema))
+    yield from require(key_of(PRODUCT_BANDS), _sound(PRODUCT_BANDS, bands, far.bands_hold_what_is_expected(bands)))
+    yield kept(lake, PRODUCT_BANDS, bands, silver, {"made_again": made_again})
+
+    is_judged_by_them = lake.consumed(LINE_OUTLIERS, PRODUCT_BANDS) == lake.version(PRODUCT_BANDS)
+    changed = _changed(lake, LINE_OUTLIERS, SILVER_SALES) if is_judged_by_them else None
+    flagged = far.flagged_lines(_products(lake, _ranges(changed)), bands.drop("as_of_date"))
+    frame = _with_kept(lake, LINE_OUTLIERS, flagged, changed)
+    found = far.flags_are_outside_their_band(frame, bands)
+    yield from require(key_of(LINE_OUTLIERS), _sound(LINE_OUTLIERS, frame, found))
+    judged = (
+        [Days(month, next_month(month)) for month in lake.months(SILVER_SALES)]
+        if changed is None
+        else stretches(changed)
+    )
+    version = lake.replace(LINE_OUTLIERS, frame, judged, silver | lake.position(PRODUCT_BANDS))
+    yield written(lake, LINE_OUTLIERS, frame, version, days_judged="all" if changed is None else len(changed))
+
+
+def _products(lake: Lake, ranges: Sequence[Days] | None) -> pl.LazyFrame:
+    """The product lines of some days, with what an outlier tells of its line."""
+    columns = [name for name in LINE_OUTLIERS.schema if name in SILVER_SALES.schema]
+    return lake.scan(SILVER_SALES, ranges).filter(pl.col("line_type") == "product").select(columns)
+
+
+@dg.multi_asset(
+    name="quality_scores",
+    specs=[table_spec(QUALITY_SCORES, *map(key_of, (DAY_QUALITY, FACT_SALE, LINE_OUTLIERS, SILVER_REJECTS)))],
+    check_specs=[
+        *check_specs(
+            key_of(QUALITY_SCORES), *BLOCKING, findings.every_day_is_scored, findings.totals_reach_their_threshold
+        ),
+        *check_specs(key_of(QUALITY_SCORES), findings.dimensions_reach_their_thresholds, blocking=False),
+    ],
+    pool=LAKE_POOL,
+)
+def quality_scores(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> Results:
+    """Score the days; while any day's total is below the threshold, whichever run brought it, nothing is published."""
+    key, rule, sources = key_of(QUALITY_SCORES), score_rule(settings), (DAY_QUALITY, FACT_SALE, LINE_OUTLIERS)
+    consumed = {name: version for source in sources for name, version in lake.position(source).items()}
+    changed = _changed(lake, QUALITY_SCORES, *sources)
+    frame = scores.scored(_counts(settings, lake, changed), rule)
+    complete = findings.every_day_is_scored(frame, lake.scan(DAY_QUALITY).collect())
+    yield from require(key, _sound(QUALITY_SCORES, frame, complete))
+    now = frame if changed is None else frame.filter(pl.col("sale_date").is_in(list(changed)))
+    held = findings.held_back(frame, settings.quality_minimum_rows, settings.quality_accepted_days, rule)
+    low = findings.low_dimensions(now, settings.quality_minimum_rows, rule)
+    faults = _faults(
+        settings, lake, [*held["sale_date"].head(5), *low["sale_date"].unique(maintain_order=True).head(5)]
+    )
+
+    version = lake.replace(QUALITY_SCORES, frame, consumed=consumed)
+    more = {"days_scored": now.height, "days_held_back": held.height}
+    yield written(
+        lake, QUALITY_SCORES, frame, version, **more, **_trend(frame, rule, now.height > 1 or held.height > 0)
+    )
+    warning = findings.dimensions_reach_their_thresholds(now, faults, settings.quality_minimum_rows, rule)
+    yield result_of(warning, key, dg.AssetCheckSeverity.WARN)
+    yield from require(key, [findings.totals_reach_their_threshold(held, faults, rule)])
+
+
+def score_rule(settings: Settings) -> scores.ScoreRule:
+    """The weights and thresholds of the settings over the defaults."""
+    return scores.ScoreRule(
+        weights=scores.WEIGHTS | settings.quality_weights,
+        thresholds=scores.THRESHOLDS | settings.quality_thresholds,
+        on_time_hours=settings.quality_on_time_hours,
+        late_hours=settings.quality_late_hours,
+        history_hours=settings.quality_history_hours,
+    )
+
+
+def _counts(settings: Settings, lake: Lake, changed: Changed) -> pl.DataFrame:
+    """What every day's scores are made from: counted for the changed days, kept for the others; hours of all."""
+    ranges, ledger = _ranges(changed), Ledger(settings)
+    lines, rejects = (lake.scan(table, ranges) for table in (SILVER_SALES, SILVER_REJECTS))
+    standing = scores.standing_rejects(lines, rejects, ledger.deliveries())
+    counted = scores.sales_counts(
+        lake.scan(DAY_QUALITY, ranges).collect(),
+        standing,
+        scores.missing_values(scores.delivered_values(lines, standing.lazy()), scores.REQUIRED),
+        scores.outlier_values(
+            _products(lake, ranges), lake.scan(PRODUCT_BANDS).collect(), _of_days(lake, LINE_OUTLIERS, changed)
+        ),
+        scores.unrelated_values(lake.scan(FACT_SALE, ranges), scores.FACT_KEYS),
+    )
+    every = _with_kept(lake, QUALITY_SCORES, counted, changed, list(scores.COUNTS))
+    delivered = ledger.deliveries().select("delivery_id", "delivered_at")
+    # Of all days: a late part of a batch moves the stamp of the whole delivery.
+    hours = scores.delivery_hours(ledger.delivery_days(), delivered)
+    return every.drop("delivery_hours").join(hours, on="sale_date", how="left").select(list(scores.COUNTS))
+
+
+def _faults(settings: Settings, lake: Lake, days: Iterable[date]) -> pl.DataFrame:
+    """What takes from the scores of some days: rules, rows and files."""
+    ranges = stretches(days)
+    lines, rejects = (lake.scan(table, ranges) for table in (SILVER_SALES, SILVER_REJECTS))
+    standing, lines = scores.standing_rejects(lines, rejects, Ledger(settings).deliveries()), lines.collect().lazy()
+    spellings = nw.from_native(alias_keys(read_country_aliases()).lazy())
+    countries = nw.from_native(lines.select("country").unique())
+    unknown = country_keys(countries, spellings).to_native().filter(pl.col("country_key") < 0).collect()["country"]
+    flagged = _of_days(lake, LINE_OUTLIERS, {day for days in ranges for day in days.every()})
+    return findings.summed_up(findings.faulty_rows(lines.collect(), standing, flagged, unknown.drop_nulls().to_list()))
+
+
+def _trend(frame: pl.DataFrame, rule: scores.ScoreRule, is_wanted: bool) -> dict[str, Any]:
+    if not is_wanted:
+        return {}
+    return {
+        "trend": quality_trend_plot(frame, rule.thresholds["total"], "Quality of the sale lines, total score per day")
+    }
+
+
+@dg.multi_asset(
+    name="quality_profiles",
+    specs=[table_spec(QUALITY_PROFILES, key_of(BRONZE_SALES), key_of(SILVER_SALES))],
+    check_specs=check_specs(key_of(QUALITY_PROFILES), *BLOCKING, profiles.counts_add_up),
+    pool=LAKE_POOL,
+)
+def quality_profiles(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> Results:
+    """Describe the deliveries that hold a changed day, or of which there is more, as delivered and as accepted."""
+    key, position = key_of(QUALITY_PROFILES), lake.position(BRONZE_SALES) | lake.position(SILVER_SALES)
+    before, changed = (
+        lake.scan(QUALITY_PROFILES).collect(),
+        _changed(lake, QUALITY_PROFILES, BRONZE_SALES, SILVER_SALES),
+    )
+    ledger = Ledger(settings)
+    holding = ledger.delivery_days()
+    deliveries = profiles.stale_deliveries(holding, ledger.deliveries(), before, changed)
+    span = _span(holding.join(deliveries, on="delivery_id", how="semi")["sale_date"].drop_nulls())
+    of_them = pl.col("delivery_id").is_in(deliveries["delivery_id"].to_list())
+    bronze = pl.concat([lake.scan(BRONZE_SALES, span), lake.scan_undated(BRONZE_SALES)]).filter(of_them)
+    silver = lake.scan(SILVER_SALES, span).filter(of_them)
+    described = profiles.profiles_of_deliveries({BRONZE_SALES: bronze, SILVER_SALES: silver}, deliveries)
+
+    days = {*deliveries["sale_date"], *before.filter(of_them)["sale_date"]}
+    others = before.filter(pl.col("sale_date").is_in(list(days)), ~of_them)
+    frame = pl.concat([others, described])
+    yield from require(key, _sound(QUALITY_PROFILES, frame, profiles.counts_add_up(frame)))
+    version = lake.replace_days(QUALITY_PROFILES, frame, stretches(days), position)
+    yield written(lake, QUALITY_PROFILES, frame, version, deliveries_described=deliveries.height)
+
+
+@dg.multi_asset(
+    name="drift",
+    specs=[table_spec(COLUMN_DRIFT, key_of(SILVER_SALES)), table_spec(ROW_DRIFT, key_of(DAY_QUALITY))],
+    check_specs=[
+        *check_specs(key_of(COLUMN_DRIFT), *BLOCKING, drifts.every_day_is_judged),
+        *check_specs(key_of(COLUMN_DRIFT), drifts.days_look_like_those_before, blocking=False),
+        *check_specs(key_of(ROW_DRIFT), *BLOCKING),
+    ],
+    pool=LAKE_POOL,
+)
+def drift(lake: dg.ResourceParam[Lake]) -> Results:
+    """Compare the changed days, and those that look back on them, with the days before."""
+    key, rule = key_of(COLUMN_DRIFT), drifts.DriftRule()
+    silver, counts = lake.position(SILVER_SALES), lake.position(DAY_QUALITY)
+    changed, recounted = _changed(lake, COLUMN_DRIFT, SILVER_SALES), _changed(lake, ROW_DRIFT, DAY_QUALITY)
+    lines, judged = _compared(lake, changed, rule.days)
+    columns = _with_kept(lake, COLUMN_DRIFT, drifts.column_drift(lines.lazy(), COMPARED, judged, rule), judged)
+    daily = (
+        lake.scan(DAY_QUALITY).select("sale_date", row_count="accepted_rows").filter(pl.col("row_count") > 0).collect()
+    )
+    again = {day + timedelta(weeks=n) for day in _all_or(recounted, daily) for n in range(rule.weeks + 1)}
+    rows = _with_kept(lake, ROW_DRIFT, drifts.row_drift(daily, again, rule), again)
+    yield from require(key, _sound(COLUMN_DRIFT, columns, drifts.every_day_is_judged(columns, rows, daily)))
+    yield from require(key_of(ROW_DRIFT), _sound(ROW_DRIFT, rows))
+    new = [frame.filter(pl.col("sale_date").is_in(_all_or(changed, daily))) for frame in (columns, rows)]
+    yield result_of(drifts.days_look_like_those_before(*new), key, dg.AssetCheckSeverity.WARN)
+    version = lake.replace(COLUMN_DRIFT, columns, consumed=silver)
+    yield written(lake, COLUMN_DRIFT, columns, version, days_judged=new[1].height, **_widest(new[0], lines))
+    yield written(lake, ROW_DRIFT, rows, lake.replace(ROW_DRIFT, rows, consumed=counts))
+
+
+def _compared(lake: Lake, changed: Changed, days: int) -> tuple[pl.DataFrame, set[date]]:
+    """The lines of the changed days and of those around, and the days to judge: the changed ones and some after."""
+    ranges = None
+    if changed is not None:
+        ranges = stretches(day + timedelta(days=n) for day in changed for n in range(-days, days + 1))
+    lines = lake.scan(SILVER_SALES, ranges).with_columns(is_guest=pl.col("customer_id").is_null())
+    frame = lines.select("sale_date", *COMPARED).collect()
+    return frame, {day + timedelta(days=n) for day in _all_or(changed, frame) for n in range(days + 1)}
+
+
+def _widest(columns: pl.DataFrame, lines: pl.DataFrame) -> dict[str, Any]:
+    """A picture of the column that moved most on the newest day that one did; none of a single day like the others."""
+    is_wanted = (pl.col("verdict") == "shifted") | (pl.col("sale_date").n_unique() > 1)
+    moved = columns.filter(is_wanted).drop_nulls("psi").filter(pl.col("verdict") != "stable")
+    if moved.is_empty():
+        return {}
+    day, name = moved.sort("sale_date", "psi", descending=True).select("sale_date", "column_name").row(0)
+    return {
+        "drift": drift_plot(
+            drifts.shares_of_bins(lines.lazy(), name, day), f"{name} of {day} and of the 30 days before"
+        )
+    }
+
+
+def _sound(table: Table, frame: pl.DataFrame, *more: Finding) -> list[Finding]:
+    return [contract_holds(table, frame), keys_are_unique(table, frame), *more]
+
+
+def _changed(lake: Lake, table: Table, *sources: Table) -> Changed:
+    """The days for which rows of a source were replaced since the table was made from it; None when unknown: all."""
+    found = [lake.changed_days(source, lake.consumed(table, source)) for source in sources]
+    known = [days for days in found if days is not None]
+    return set().union(*known) if len(known) == len(found) else None
+
+
+def _ranges(changed: Changed) -> list[Days] | None:
+    return None if changed is None else stretches(changed)
+
+
+def _span(days: pl.Series) -> list[Days]:
+    """From the first to the last of some days: one condition instead of one for each stretch."""
+    return [] if days.is_empty() else [Days(days.min(), days.max() + ONE_DAY)]  # type: ignore[arg-type, operator]
+
+
+def _all_or(changed: Changed, frame: pl.DataFrame) -> set[date]:
+    """The changed days; every day of the frame when they are unknown."""
+    return set(frame["sale_date"].to_list()) if changed is None else changed
+
+
+def _of_days(lake: Lake, table: Table, changed: Changed) -> pl.DataFrame:
+    """The rows of some days, of a table that is kept as one."""
+    is_wanted = pl.lit(True) if changed is None else pl.col("sale_date").is_in(list(changed))
+    return lake.scan(table).filter(is_wanted).collect()
+
+
+def _with_kept(
+    lake: Lake, table: Table, made: pl.DataFrame, changed: Changed, columns: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """The rows that were made of changed days, and those that stand of the others, by the table's key."""
+    names = list(columns or table.schema)
+    others = lake.scan(table).select(names).filter(~pl.col("sale_date").is_in(list(changed or ()))).collect()
+    return pl.concat([others.head(0) if changed is None else others, made.select(names)]).sort(table.key)
