@@ -1,6 +1,6 @@
 """Models of a series: what is known at an origin in, one value for each day or week to come out. No model sees more.
 
-A model works on scaled values, asinh(value / typical value), for revenue varies by factors and may be 0 or negative.
+A model works on scaled values, asinh(value / unit), for a huge order must not count for a hundred small ones.
 Weeks are days here: a week is its Monday, its season is 1 instead of the shop's days a week. `regression` is the model
 whose regressors are holidays; all of them leave closed days out. Choosing between models stays out (`forecasts.py`).
 

@@ -29,6 +29,9 @@ FEWEST_ORIGINS = 2
 LEVELS = (0.1, 0.9, 0.025, 0.975)
 """Quantiles of the errors: ends of the 80 % and of the 95 % band."""
 BANDS = ("low_80", "high_80", "low_95", "high_95")
+SCALE = 4.0
+"""Typical values in the unit of the scale asinh(value / unit): ordinary values keep their distances and only very large
+ones are pressed together, so that a model of the mean is not far below the mean (docs/forecasts.md has the figures)."""
 SCENARIO_QUANTILE = 0.9
 """One time in ten the total is expected above the optimistic path, and one in ten below the pessimistic."""
 
@@ -221,17 +224,17 @@ def _errors(
     for k, count in enumerate(counts):
         origin = _origin(subject, shop, starts, count)
         for at, series in enumerate(values):
-            known, typical = _known(origin, open_days, series[:count])
-            actual = np.arcsinh(came[at, k] / np.maximum(origin.expected, 1) / typical)
+            known, unit = _known(origin, open_days, series[:count])
+            actual = np.arcsinh(came[at, k] / np.maximum(origin.expected, 1) / unit)
             for m, name in enumerate(subject.models):
                 scaled = _scaled(origin, known, name)
                 errors[at, m, k] = actual - scaled
-                foretold[at, m, k] = _value(scaled, typical, origin)
+                foretold[at, m, k] = _value(scaled, unit, origin)
     return _Errors(errors, foretold, came)
 
 
 def _known(origin: _Origin, open_days: Ints, values: Floats) -> tuple[Known | None, float]:
-    """What a model is told of a series from its first sale on, and its typical value; nothing before the first sale."""
+    """What a model is told of a series from its first sale on, and the unit of its scale; nothing before that sale."""
     sold = np.flatnonzero(values)
     axis = np.flatnonzero(origin.is_usual[: values.size] & (np.arange(values.size) >= (sold[0] if sold.size else 0)))
     is_open = open_days[axis] > 0
@@ -239,12 +242,12 @@ def _known(origin: _Origin, open_days: Ints, values: Floats) -> tuple[Known | No
         return None, 1.0
     rate = values[axis] / np.maximum(open_days[axis], 1)
     some = np.abs(rate[is_open & (rate != 0)])
-    typical = float(np.median(some)) if some.size else 1.0
+    unit = SCALE * float(np.median(some)) if some.size else 1.0
     coming = origin.coming_usual
     days = _starts(origin)[axis]
     season = int(np.unique(weekdays(days)).size)
-    scaled = filled(np.arcsinh(rate / typical), is_open, season)
-    return Known(days, scaled, is_open, origin.coming[coming], origin.expected[coming] > 0), typical
+    scaled = filled(np.arcsinh(rate / unit), is_open, season)
+    return Known(days, scaled, is_open, origin.coming[coming], origin.expected[coming] > 0), unit
 
 
 def _starts(origin: _Origin) -> Dates:
@@ -261,9 +264,9 @@ def _scaled(origin: _Origin, known: Known | None, model: str) -> Floats:
     return np.where(origin.expected > 0, scaled, np.nan)
 
 
-def _value(scaled: Floats, typical: float, origin: _Origin) -> Floats:
+def _value(scaled: Floats, unit: float, origin: _Origin) -> Floats:
     """Scaled values as revenue or units: never negative, 0 where the shop is expected to be closed."""
-    value = np.sinh(np.nan_to_num(scaled)) * typical * origin.expected
+    value = np.sinh(np.nan_to_num(scaled)) * unit * origin.expected
     return np.asarray(np.where(np.isnan(scaled), 0.0, np.maximum(value, 0.0)))
 
 
@@ -325,11 +328,11 @@ def _coverage(errors: Floats, quantiles: Floats) -> tuple[float | None, float | 
     return inner, outer
 
 
-def _growth(subject: Subject, past: _Errors, at: int, model: int) -> float:
-    """Factor of the optimistic scenario: how far totals were from those foretold, so that one in ten exceeds it.
+def _growths(subject: Subject, past: _Errors, at: int, model: int) -> tuple[float, float, float]:
+    """Factors of the three scenarios: one total in ten was farther below, or above, the one foretold.
 
-    The logarithms of total / foretold total at the origins are taken for normal around 0, and their spread is the
-    robust one of the median: an origin with one huge order or return does not decide.
+    The logarithms of total / foretold total at the origins are taken for normal around their median with a robust
+    spread, for they are few, and one huge order or return must not decide. No scenario is on the other's side.
     """
     from scipy.stats import norm
 
@@ -337,28 +340,29 @@ def _growth(subject: Subject, past: _Errors, at: int, model: int) -> float:
     foretold, came = past.foretold[series, model].sum(axis=2), past.came[series].sum(axis=2)
     some = (foretold > 0) & (came > 0)
     if not some.any():
-        return 1.0
-    spread = np.median(np.abs(np.log(came[some] / foretold[some]))) / norm.ppf(0.75)
-    return float(np.exp(norm.ppf(SCENARIO_QUANTILE) * spread))
+        return 1.0, 1.0, 1.0
+    ratios = np.log(came[some] / foretold[some])
+    middle = float(np.median(ratios))
+    reach = float(norm.ppf(SCENARIO_QUANTILE) * np.median(np.abs(ratios - middle)) / norm.ppf(0.75))
+    return float(np.exp(min(0.0, middle - reach))), 1.0, float(np.exp(max(0.0, middle + reach)))
 
 
 def _forecast(
     subject: Subject, name: str, now: _Origin, open_days: Ints, values: Floats, past: _Errors, at: int, model: int
 ) -> pl.DataFrame:
     """The paths of one series in every scenario."""
-    known, typical = _known(now, open_days, values)
+    known, unit = _known(now, open_days, values)
     scaled = _scaled(now, known, subject.models[model])
     quantiles = _quantiles(subject, past.errors[:, model], at)
-    point = _value(scaled, typical, now)
-    ends = {band: _value(scaled + q, typical, now) for band, q in zip(BANDS, quantiles, strict=True)}
+    point = _value(scaled, unit, now)
+    ends = {band: _value(scaled + q, unit, now) for band, q in zip(BANDS, quantiles, strict=True)}
     columns = {"expected": point} | {
         band: np.minimum(end, point) if band.startswith("low") else np.maximum(end, point) for band, end in ends.items()
     }
-    growth = _growth(subject, past, at, model)
     frames = [
         pl.DataFrame(
             {"start": now.coming, "open_days": now.expected, **{name: path * factor for name, path in columns.items()}}
         ).with_columns(series=pl.lit(name), scenario=pl.lit(scenario), model=pl.lit(subject.models[model]))
-        for scenario, factor in zip(SCENARIOS, (1 / growth, 1.0, growth), strict=True)
+        for scenario, factor in zip(SCENARIOS, _growths(subject, past, at, model), strict=True)
     ]
     return pl.concat(frames).select(list(FORECAST))
