@@ -61,6 +61,7 @@ PURE_LIBRARIES = {
     "functools",
     "holidays",
     "importlib",  # to keep pandera from importing pandas
+    "itertools",
     "narwhals",
     "numpy",
     "pandera",

@@ -2,6 +2,12 @@
 
 from retail_platform.contracts.base import Contract, Table
 from retail_platform.contracts.bronze import BRONZE_DAYS, BRONZE_SALES
+from retail_platform.contracts.forecasts import (
+    DEMAND_FORECAST,
+    FORECAST_BACKTEST,
+    REVENUE_ANOMALIES,
+    REVENUE_FORECAST,
+)
 from retail_platform.contracts.gold import (
     CUSTOMER_VALUE,
     DAY_QUALITY,
@@ -33,9 +39,13 @@ GOLD_TABLES: tuple[Table, ...] = (
     PRODUCT_CATEGORY,
     CUSTOMER_VALUE,
     PRODUCT_PAIR,
+    REVENUE_ANOMALIES,
+    REVENUE_FORECAST,
+    DEMAND_FORECAST,
+    FORECAST_BACKTEST,
 )
 """The star schema, referenced tables before the tables that reference them; the quality of its days; categories;
-analytics."""
+analytics; anomalies and forecasts."""
 
 TABLES: tuple[Table, ...] = (
     BRONZE_SALES,
@@ -55,16 +65,20 @@ __all__ = [
     "CUSTOMER_MONTHS",
     "CUSTOMER_VALUE",
     "DAY_QUALITY",
+    "DEMAND_FORECAST",
     "DIM_COUNTRY",
     "DIM_CUSTOMER",
     "DIM_DATE",
     "DIM_INVOICE",
     "DIM_PRODUCT",
     "FACT_SALE",
+    "FORECAST_BACKTEST",
     "GOLD_TABLES",
     "PRODUCT_CATEGORY",
     "PRODUCT_MONTHS",
     "PRODUCT_PAIR",
+    "REVENUE_ANOMALIES",
+    "REVENUE_FORECAST",
     "SILVER_DAYS",
     "SILVER_REJECTS",
     "SILVER_SALES",

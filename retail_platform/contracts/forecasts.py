@@ -96,7 +96,7 @@ class ForecastBacktest(Contract):
     coverage_80_pct: pl.Float64 = pa.Field(
         nullable=True,
         in_range={"min_value": 0, "max_value": 100},
-        description="Days or weeks within the 80 % band, drawn from the other origins' errors; null without an open one.",
+        description="Days or weeks within the 80 % band that the other origins' errors give; null without an open one.",
     )
     coverage_95_pct: pl.Float64 = pa.Field(
         nullable=True, in_range={"min_value": 0, "max_value": 100}, description="The same of the 95 % band."

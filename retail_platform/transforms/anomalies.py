@@ -75,12 +75,13 @@ def judged_groups(daily: pl.DataFrame, rule: AnomalyRule | None = None) -> pl.Da
     """Tell which groups have enough days to be judged.
 
     Args:
-        daily: dimension, member, sale_date, net_revenue (pounds); one row for each group and day with a line, of all groups.
+        daily: dimension, member, sale_date, net_revenue (pounds); one row for each group and day with a line, of all
+            groups.
         rule: when is enough.
 
     Returns:
-        One row per group, by name: dimension, member, sale_day_count (days of the shop's week with a line), open_day_count
-        (the shop's days since the group's first), sale_day_share_pct, is_judged.
+        One row per group, by name: dimension, member, sale_day_count (days of the shop's week with a line),
+        open_day_count (the shop's days since the group's first), sale_day_share_pct, is_judged.
     """
     rule = rule or AnomalyRule()
     axis = _axis(daily["sale_date"], rule)
@@ -163,7 +164,7 @@ def _judge(axis: pl.DataFrame, daily: pl.DataFrame, rule: AnomalyRule) -> pl.Dat
 
 def _decompose(values: Floats, is_open: Flags, period: int, rule: AnomalyRule) -> tuple[Floats, Floats, float]:
     """Trend and season with the residuals' centre; robust z of the residuals; their robust standard deviation."""
-    from statsmodels.tsa.seasonal import STL
+    from statsmodels.tsa.seasonal import STL  # type: ignore[import-untyped]
 
     width = rule.trend_weeks * period
     trend = max(width, period + 1) // 2 * 2 + 1  # odd and wider than the season
@@ -197,7 +198,7 @@ def anomalies_are_few(anomalies: pl.DataFrame, share: float = ANOMALY_SHARE) -> 
         many.is_empty(),
         f"{anomalies['is_anomaly'].sum()} of {anomalies.height} judged days are anomalies; {many.height} of "
         f"{counted.height} groups have more than {100 * share:.0f} %: their band does not fit them.",
-        {"groups_with_many": many.head(EVIDENCE_ROWS), "newest": newest.head(EVIDENCE_ROWS).drop("as_of_date", strict=False)},
+        {"groups_with_many": many.head(EVIDENCE_ROWS), "newest": newest.head(EVIDENCE_ROWS)},
     )
 
 

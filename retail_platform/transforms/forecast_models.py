@@ -94,7 +94,7 @@ def last_year(known: Known) -> Floats:
 
 
 def regression(known: Known) -> Floats:
-    """Least squares on weekdays, days beside a closed one, and (from a year on) the time of year, with a recent level."""
+    """Least squares on weekdays, days beside a closed one and, from a year on, the time of year; the level is recent."""
     days, opened = np.concatenate([known.days, known.coming]), np.concatenate([known.is_open, known.coming_open])
     regressors = _regressors(days, opened, harmonics=HARMONICS if known.days[-1] - known.days[0] > _A_YEAR else 0)
     past, coming = regressors[: known.days.size], regressors[known.days.size :]
@@ -112,9 +112,7 @@ def ets(known: Known) -> Floats:
 
     if known.values.size < max(FEWEST_FITTED, 3 * known.season):
         return np.full(known.coming.size, known.values.mean())
-    model = (
-        AutoETS(season_length=known.season, model="AAA", damped=True) if known.season > 1 else AutoETS(model="ANN")
-    )
+    model = AutoETS(season_length=known.season, model="AAA", damped=True) if known.season > 1 else AutoETS(model="ANN")
     return np.asarray(model.forecast(known.values, h=known.coming.size)["mean"], dtype=np.float64)
 
 

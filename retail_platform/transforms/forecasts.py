@@ -1,4 +1,4 @@
-"""Forecasts of revenue and demand: what each model would have said at past origins, which one is right, what it says now.
+"""Forecasts of revenue and demand: what models would have said at past origins, which one is best, what it says now.
 
 At an origin only what lies before it is known, the shop's closed days included. The model of a series is the one with
 the smallest error over all origins, and the seasonal naive is one of them: what does not beat it is published as naive.
@@ -20,9 +20,17 @@ import polars as pl
 
 from retail_platform.contracts.forecasts import DEMAND_MODELS, REVENUE_MODELS, SCENARIOS
 from retail_platform.transforms.forecast_models import MODELS, Known
-from retail_platform.transforms.trading_days import Dates, Flags, Floats, Ints, expected_open, filled, weekdays
-from retail_platform.transforms.trading_days import kinds as kinds_of
-from retail_platform.transforms.trading_days import usual_weekdays
+from retail_platform.transforms.trading_days import (
+    Dates,
+    Flags,
+    Floats,
+    Ints,
+    expected_open,
+    filled,
+    kinds,
+    usual_weekdays,
+    weekdays,
+)
 
 ORIGINS = 6
 FEWEST_ORIGINS = 2
@@ -32,8 +40,10 @@ BANDS = ("low_80", "high_80", "low_95", "high_95")
 SCALE = 4.0
 """Typical values in the unit of the scale asinh(value / unit): ordinary values keep their distances and only very large
 ones are pressed together, so that a model of the mean is not far below the mean (docs/forecasts.md has the figures)."""
-SCENARIO_QUANTILE = 0.9
-"""One time in ten the total is expected above the optimistic path, and one in ten below the pessimistic."""
+SCENARIO_REACH = 1.2816
+"""Standard deviations that one normal value in ten exceeds: one total in ten is expected above the optimistic one."""
+NORMAL_MAD = 1.4826
+"""Standard deviation of a normal distribution in units of its median absolute deviation."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,7 @@ class Forecasts(NamedTuple):
 
     Attributes:
         forecast: series, scenario, start (of the day or week), open_days, expected, the four `BANDS`, model.
-        backtest: subject, series, model, origin_date and the figures of contract `ForecastBacktest`, without as_of_date.
+        backtest: the columns of contract `ForecastBacktest` without as_of_date.
     """
 
     forecast: pl.DataFrame
@@ -125,8 +135,8 @@ def shop_of(sale_dates: pl.Series, as_of: date, holidays: Collection[date]) -> S
         holidays: bank holidays of all years, the coming one too.
     """
     first = sale_dates.min()
-    days = np.arange(first if isinstance(first, date) else as_of, as_of, dtype="datetime64[D]")
-    days = np.append(days, np.datetime64(as_of, "D"))
+    start = np.datetime64(first if isinstance(first, date) else as_of, "D")
+    days = np.arange(start, np.datetime64(as_of, "D") + np.timedelta64(1, "D"))
     return Shop(days, np.isin(days, sale_dates.unique().to_numpy()), holidays)
 
 
@@ -210,7 +220,7 @@ def _origin(subject: Subject, shop: Shop, starts: Dates, count: int) -> _Origin:
     coming_days = days[-1] + np.arange(1, subject.horizon * length + 1).astype("timedelta64[D]")
     expected = expected_open(days, is_open, coming_days, shop.holidays).reshape(-1, length).sum(axis=1)
     coming = coming_days[::length]
-    usual = usual_weekdays(days, is_open, kinds_of(days, shop.holidays)) if length == 1 else np.ones(7, dtype=bool)
+    usual = usual_weekdays(days, is_open, kinds(days, shop.holidays)) if length == 1 else np.ones(7, dtype=bool)
     return _Origin(count, usual[weekdays(starts[:count])], coming, usual[weekdays(coming)], expected.astype(np.int64))
 
 
@@ -253,7 +263,7 @@ def _known(origin: _Origin, open_days: Ints, values: Floats) -> tuple[Known | No
 def _starts(origin: _Origin) -> Dates:
     """The known periods: they end where those to come begin."""
     step = origin.coming[1] - origin.coming[0]
-    return origin.coming[0] - step * np.arange(origin.count, 0, -1)
+    return np.asarray(origin.coming[0] - step * np.arange(origin.count, 0, -1))
 
 
 def _scaled(origin: _Origin, known: Known | None, model: str) -> Floats:
@@ -334,8 +344,6 @@ def _growths(subject: Subject, past: _Errors, at: int, model: int) -> tuple[floa
     The logarithms of total / foretold total at the origins are taken for normal around their median with a robust
     spread, for they are few, and one huge order or return must not decide. No scenario is on the other's side.
     """
-    from scipy.stats import norm
-
     series = slice(None) if subject.is_pooled else slice(at, at + 1)
     foretold, came = past.foretold[series, model].sum(axis=2), past.came[series].sum(axis=2)
     some = (foretold > 0) & (came > 0)
@@ -343,7 +351,7 @@ def _growths(subject: Subject, past: _Errors, at: int, model: int) -> tuple[floa
         return 1.0, 1.0, 1.0
     ratios = np.log(came[some] / foretold[some])
     middle = float(np.median(ratios))
-    reach = float(norm.ppf(SCENARIO_QUANTILE) * np.median(np.abs(ratios - middle)) / norm.ppf(0.75))
+    reach = SCENARIO_REACH * NORMAL_MAD * float(np.median(np.abs(ratios - middle)))
     return float(np.exp(min(0.0, middle - reach))), 1.0, float(np.exp(max(0.0, middle + reach)))
 
 

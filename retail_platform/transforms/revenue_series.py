@@ -1,4 +1,4 @@
-"""Sums of the facts over time, as forecasts and anomalies read them: by country group, by product, by country and category.
+"""Sums of the facts over time, as forecasts and anomalies read them: by country group, product, country and category.
 
 Which days are read is the caller's choice; what is done with the sums is in `forecasts.py` and `anomalies.py`.
 """

@@ -35,7 +35,8 @@ def kinds(days: Dates, holidays: Collection[date]) -> Ints:
         holidays: bank holidays, at least of the years of the days.
     """
     free = np.array(sorted(holidays), dtype="datetime64[D]")
-    is_free = np.isin(days, free) | (np.isin(days - 2 * _DAY, free) & np.isin(days + _DAY, free) & (weekdays(days) == 6))
+    is_easter = np.isin(days - 2 * _DAY, free) & np.isin(days + _DAY, free) & (weekdays(days) == 6)
+    is_free = np.isin(days, free) | is_easter
     month_days = [(day.month, day.day) for day in days.astype(object)]
     is_christmas = np.array([at >= (12, 24) or at <= (1, 2) for at in month_days], dtype=bool)
     return np.where(is_christmas, CHRISTMAS, np.where(is_free, HOLIDAY, ORDINARY)).astype(np.int64)
@@ -70,7 +71,7 @@ def expected_open(known: Dates, is_open: Flags, coming: Dates, holidays: Collect
     usual = usual_weekdays(known, is_open, kind)
     counted = usual[weekdays(known)]
     by_kind = np.array([True, *(_usual(is_open[counted & (kind == each)]) for each in (HOLIDAY, CHRISTMAS))])
-    return usual[weekdays(coming)] & by_kind[kinds(coming, holidays)]
+    return np.asarray(usual[weekdays(coming)] & by_kind[kinds(coming, holidays)])
 
 
 def filled(values: Floats, is_open: Flags, season: int) -> Floats:

@@ -25,7 +25,12 @@ def shop(days: int = 500, level: float = 10_000.0, name: str = "UK", noise: floa
         for day in open_days
     ]
     amounts = [Decimal(str(round(value, 2))) for value in revenue]
-    columns = {"dimension": "country", "member": [name] * len(open_days), "sale_date": open_days, "net_revenue": amounts}
+    columns = {
+        "dimension": "country",
+        "member": [name] * len(open_days),
+        "sale_date": open_days,
+        "net_revenue": amounts,
+    }
     return pl.DataFrame(columns, schema_overrides={"net_revenue": pl.Decimal(18, 4)})
 
 
