@@ -32,7 +32,7 @@ def fingerprint(as_of: date, *frames: pl.DataFrame) -> str:
 
 
 def stands(lake: Lake, table: Table, frame: pl.DataFrame, days: Days, source: Table = SILVER_SALES) -> bool:
-    """Whether a table's rows were made as of the last of the days, and none of the days has changed since in its source.
+    """Whether a table's rows were made as of the last of the days, and none of them has changed since in its source.
 
     A table without rows does not say what it was made as of: it is made again, which costs as little as it holds.
     """

@@ -58,7 +58,7 @@ def revenue_band_plot(days: pl.DataFrame, title: str) -> dg.MarkdownMetadataValu
     axes.plot(dates, revenue, linewidth=0.6, color="black", label="net revenue")
     outside = days["is_anomaly"].to_numpy()
     axes.plot(dates[outside], revenue[outside], "o", markersize=5, color="tab:red", label="anomaly")
-    axes.legend(ncols=4, fontsize="small", loc="upper left")
+    figure.legend(loc="outside right upper", fontsize="small")
     return _image(figure, title)
 
 
@@ -71,10 +71,13 @@ def forecast_plot(forecast: pl.DataFrame, past: pl.DataFrame, title: str) -> dg.
         title: what is shown.
     """
     figure, axes = _figure(title)
-    dates, amounts = _dates(past["sale_date"]), _floats(past["amount"])
-    axes.plot(dates, amounts, linewidth=0.8, marker=".", color="black", label="came")
+    axes.plot(
+        _dates(past["sale_date"]), _floats(past["amount"]), linewidth=0.8, marker=".", color="black", label="came"
+    )
     # A closed day is 0; drawn, it would hide the bands of its neighbours.
-    by_scenario = {name: forecast.filter("is_open", scenario=name) for name in forecast["scenario"].unique().sort()}
+    amounts = pl.exclude("country_group", "scenario", "forecast_date", "as_of_date", "is_open", "model")
+    drawn = forecast.with_columns(pl.when("is_open").then(amounts))
+    by_scenario = {name: drawn.filter(scenario=name) for name in drawn["scenario"].unique().sort()}
     base = by_scenario.pop("baseline")
     for band, alpha in (("95", 0.15), ("80", 0.25)):
         ends = (_floats(base[f"{end}_{band}"]) for end in ("low", "high"))
@@ -82,7 +85,8 @@ def forecast_plot(forecast: pl.DataFrame, past: pl.DataFrame, title: str) -> dg.
     axes.plot(_dates(base["forecast_date"]), _floats(base["expected_revenue"]), marker=".", label="baseline")
     for name, path in by_scenario.items():
         axes.plot(_dates(path["forecast_date"]), _floats(path["expected_revenue"]), "--", linewidth=0.8, label=name)
-    axes.legend(ncols=3, fontsize="small", loc="upper left")
+    axes.tick_params(axis="x", labelsize="small")
+    figure.legend(loc="outside right upper", fontsize="small")
     return _image(figure, title)
 
 

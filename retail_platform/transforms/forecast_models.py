@@ -94,7 +94,7 @@ def last_year(known: Known) -> Floats:
 
 
 def regression(known: Known) -> Floats:
-    """Least squares on weekdays, days beside a closed one and, from a year on, the time of year; the level is recent."""
+    """Least squares on weekdays, days beside a closed one and, from a year on, the time of year; recent level."""
     days, opened = np.concatenate([known.days, known.coming]), np.concatenate([known.is_open, known.coming_open])
     regressors = _regressors(days, opened, harmonics=HARMONICS if known.days[-1] - known.days[0] > _A_YEAR else 0)
     past, coming = regressors[: known.days.size], regressors[known.days.size :]

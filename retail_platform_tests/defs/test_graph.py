@@ -17,14 +17,18 @@ KEYS = [
     "bronze/sales",
     "gold/customer_value",
     "gold/day_quality",
+    "gold/demand_forecast",
     "gold/dim_country",
     "gold/dim_customer",
     "gold/dim_date",
     "gold/dim_invoice",
     "gold/dim_product",
     "gold/fact_sale",
+    "gold/forecast_backtest",
     "gold/product_category",
     "gold/product_pair",
+    "gold/revenue_anomalies",
+    "gold/revenue_forecast",
     "intermediate/int_customers__narrowed_to_current",
     "intermediate/int_invoices__pivoted_by_line_type",
     "intermediate/int_products__summed_by_month",
@@ -35,10 +39,12 @@ KEYS = [
     "marts/customer_lifetime",
     "marts/customer_segments",
     "marts/daily_sales",
+    "marts/forecast_accuracy",
     "marts/kpi_overview",
     "marts/monthly_sales",
     "marts/product_performance",
     "marts/publication",
+    "marts/revenue_outlook",
     "marts/sales_by_period",
     "silver/customer_months",
     "silver/days",
@@ -54,18 +60,24 @@ KEYS = [
     "staging/stg_warehouse__dim_invoice",
     "staging/stg_warehouse__dim_product",
     "staging/stg_warehouse__fact_sale",
+    "staging/stg_warehouse__forecast_backtest",
     "staging/stg_warehouse__product_category",
     "staging/stg_warehouse__product_pair",
+    "staging/stg_warehouse__revenue_forecast",
     "warehouse/customer_value",
     "warehouse/day_quality",
+    "warehouse/demand_forecast",
     "warehouse/dim_country",
     "warehouse/dim_customer",
     "warehouse/dim_date",
     "warehouse/dim_invoice",
     "warehouse/dim_product",
     "warehouse/fact_sale",
+    "warehouse/forecast_backtest",
     "warehouse/product_category",
     "warehouse/product_pair",
+    "warehouse/revenue_anomalies",
+    "warehouse/revenue_forecast",
 ]
 
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
@@ -142,6 +154,10 @@ def test_checks_that_stop_bad_data() -> None:
         "gold/fact_sale:no_orphan_keys",
         "gold/fact_sale:totals_match",
         "gold/product_pair:pairs_are_consistent",
+        "gold/revenue_forecast:forecast_is_complete",
+        "gold/demand_forecast:forecast_is_complete",
+        "gold/forecast_backtest:published_models_beat_naive",
+        "gold/revenue_anomalies:every_judged_day_is_in_the_facts",
         "marts/publication:totals_match",
     }
     assert expected <= blocking
@@ -159,7 +175,7 @@ def test_writers_share_the_pool() -> None:
 
 def test_loading_imports_nothing_heavy() -> None:
     heavy = ("pyspark", "matplotlib", "torch", "pandas", "strawberry", "dbt", "dagster_dbt", "networkx", "duckdb")
-    heavy += ("sklearn", "scipy")
+    heavy += ("sklearn", "scipy", "statsforecast", "statsmodels")
     code = f"import sys, retail_platform.definitions; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

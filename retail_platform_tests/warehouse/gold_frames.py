@@ -12,7 +12,6 @@ from decimal import Decimal
 import polars as pl
 
 from retail_platform.contracts import (
-    CUSTOMER_VALUE,
     DAY_QUALITY,
     DIM_COUNTRY,
     DIM_CUSTOMER,
@@ -20,8 +19,8 @@ from retail_platform.contracts import (
     DIM_INVOICE,
     DIM_PRODUCT,
     FACT_SALE,
+    GOLD_TABLES,
     PRODUCT_CATEGORY,
-    PRODUCT_PAIR,
     Table,
 )
 from retail_platform.transforms.keys import line_ids, surrogate_keys
@@ -51,7 +50,7 @@ class GoldFrames:
             accepted_amount=pl.col("total_amount").sum(), acceptance_pct=pl.lit(100), **counts
         )
         rows = {"dim_invoice": self.invoices, "fact_sale": self.facts, "day_quality": shaped(DAY_QUALITY, days)}
-        return {table.name: table.empty() for table in (CUSTOMER_VALUE, PRODUCT_PAIR)} | self.dimensions | rows
+        return {table.name: table.empty() for table in GOLD_TABLES} | self.dimensions | rows
 
     def of(self, days: Collection[date]) -> "GoldFrames":
         """The same dimensions, and the rows of some days only."""
