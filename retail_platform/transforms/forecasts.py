@@ -204,6 +204,7 @@ def _periods(subject: Subject, shop: Shop) -> tuple[Dates, Ints]:
 
 def _values(subject: Subject, starts: Dates, series: pl.DataFrame, names: Sequence[str]) -> Floats:
     """The amount of each series in each period."""
+    series = series.sort("series", "sale_date")  # the same sums to the last bit, whatever the order of rows
     values = np.zeros((len(names), starts.size))
     at = (series["sale_date"].to_numpy().astype("datetime64[D]") - starts[0]).astype(np.int64) // subject.period_days
     row = series["series"].replace_strict(list(names), list(range(len(names)))).to_numpy()

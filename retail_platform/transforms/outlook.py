@@ -6,10 +6,11 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import polars as pl
+import polars.selectors as cs
 
 from retail_platform.contracts import DEMAND_FORECAST, FORECAST_BACKTEST, REVENUE_FORECAST, Table
 from retail_platform.contracts.forecasts import NAIVE, SCENARIOS
-from retail_platform.transforms.forecasts import BANDS, DEMAND, REVENUE, Subject, forecasts, shop_of
+from retail_platform.transforms.forecasts import DEMAND, REVENUE, Subject, forecasts, shop_of
 from retail_platform.transforms.quality import EVIDENCE_ROWS, Finding
 
 COVERAGE_80, COVERAGE_95 = (65.0, 95.0), (85.0, 100.0)
@@ -122,14 +123,9 @@ def forecast_is_complete(forecast: pl.DataFrame, series: Collection[str], subjec
     lacking = len(SCENARIOS) * len(series) - whole.filter(pl.col(name).is_in(list(series))).height
     order = ("low_95", "low_80", point, "high_80", "high_95")
     crossed = forecast.filter(pl.any_horizontal(pl.col(low) > pl.col(high) for low, high in pairwise(order)))
-    paths = forecast.pivot(on="scenario", index=[name, start], values=point)
-    unordered = (
-        forecast.head(0)
-        if paths.is_empty()
-        else paths.filter(
-            ~(pl.col("pessimistic") <= pl.col("baseline")) | ~(pl.col("baseline") <= pl.col("optimistic"))
-        )
-    )
+    by_scenario = {each: pl.col(point).filter(pl.col("scenario") == each).first() for each in SCENARIOS}
+    paths = forecast.group_by(name, start).agg(**by_scenario)
+    unordered = paths.filter((pl.col("pessimistic") > pl.col("baseline")) | (pl.col("baseline") > pl.col("optimistic")))
     return Finding(
         "forecast_is_complete",
         lacking == 0 and crossed.is_empty() and unordered.is_empty(),
@@ -151,6 +147,5 @@ def _shaped(table: Table, frame: pl.DataFrame, as_of: date, names: tuple[str, st
     """The frame in the columns of a table, which calls the series and the start by names of its own."""
     point = "expected_revenue" if table is REVENUE_FORECAST else "expected_units"
     renamed = frame.rename({"series": names[0], "start": names[1], "expected": point}, strict=False)
-    rounded = renamed.with_columns(pl.col(point, *BANDS).round(4)) if table is not FORECAST_BACKTEST else renamed
-    dated = rounded.with_columns(as_of_date=pl.lit(as_of))
+    dated = renamed.with_columns(cs.float().round(6), as_of_date=pl.lit(as_of))
     return dated.select(pl.col(name).cast(dtype) for name, dtype in table.schema.items()).sort(table.key)

@@ -43,8 +43,8 @@ paths as (
     select
         country_group,
         forecast_date,
-        max(expected_revenue) filter (where scenario = 'pessimistic') as pessimistic_revenue,
-        max(expected_revenue) filter (where scenario = 'optimistic') as optimistic_revenue
+        max(expected_revenue) filter (where scenario = 'pessimistic')::numeric(18, 4) as pessimistic_revenue,
+        max(expected_revenue) filter (where scenario = 'optimistic')::numeric(18, 4) as optimistic_revenue
     from forecast
     group by country_group, forecast_date
 ),
