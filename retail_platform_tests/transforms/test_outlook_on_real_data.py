@@ -1,4 +1,4 @@
-"""Forecasts and anomalies on all of the real data, against SQL, NumPy and statsmodels over the lines of the raw file."""
+"""Forecasts and anomalies on all of the real data, against SQL, NumPy and statsmodels on the lines of the raw file."""
 
 import os
 from datetime import date, timedelta
@@ -23,8 +23,8 @@ DAILY = "select sold, sum(quantity * price)::double from lines where sold <= dat
 
 NAIVE = """
 with daily as (select sold, sum(quantity * price)::double as revenue from lines group by 1),
-origins as (select date '2011-12-04' - 30 * k as origin from range(1, 7) as t(k)),
-days as (select origin, (origin + n)::date as day from origins, range(1, 31) as t(n)),
+origins as (select date '2011-12-04' - 30 * k::integer as origin from range(1, 7) as t(k)),
+days as (select origin, origin + n::integer as day from origins, range(1, 31) as t(n)),
 foretold as (
     select origin, day, case when isodow(day) = 6 or day = date '2011-08-29' then 0 else (
         select revenue from daily where sold <= origin and isodow(sold) = isodow(day) order by sold desc limit 1
