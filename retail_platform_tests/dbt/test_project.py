@@ -29,9 +29,11 @@ MARTS = (
     "customer_lifetime",
     "customer_segments",
     "daily_sales",
+    "forecast_accuracy",
     "kpi_overview",
     "monthly_sales",
     "product_performance",
+    "revenue_outlook",
     "sales_by_period",
 )
 DAYS = {line.sale_date for line in LINES}
