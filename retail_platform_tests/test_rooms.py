@@ -76,6 +76,7 @@ PURE_LIBRARIES = {
     "holidays",
     "json",  # texts in memory
     "importlib",  # to keep pandera from importing pandas
+    "itertools",
     "narwhals",
     "numpy",
     "pandera",

@@ -5,6 +5,12 @@ from retail_platform.contracts.bronze import BRONZE_DAYS, BRONZE_SALES
 from retail_platform.contracts.corrections import REJECT_CORRECTION
 from retail_platform.contracts.customer_features import CUSTOMER_FEATURE
 from retail_platform.contracts.enrichment import BANK_HOLIDAYS, DAILY_WEATHER, EXCHANGE_RATES
+from retail_platform.contracts.forecasts import (
+    DEMAND_FORECAST,
+    FORECAST_BACKTEST,
+    REVENUE_ANOMALIES,
+    REVENUE_FORECAST,
+)
 from retail_platform.contracts.gold import (
     CUSTOMER_VALUE,
     DAY_QUALITY,
@@ -63,9 +69,12 @@ GOLD_TABLES: tuple[Table, ...] = (
     QUALITY_PROFILES,
     COLUMN_DRIFT,
     ROW_DRIFT,
+    REVENUE_ANOMALIES,
+    REVENUE_FORECAST,
+    DEMAND_FORECAST,
+    FORECAST_BACKTEST,
 )
-"""The star schema, referenced tables before the tables that reference them; the quality of its days; categories;
-analytics; features; what is known of days and countries; corrections of rejected rows; scores, profiles, drift and outliers."""
+"""The star schema, referenced tables before the tables that reference them; then the tables made beside and from it."""
 
 TABLES: tuple[Table, ...] = (
     BRONZE_SALES,
@@ -90,6 +99,7 @@ __all__ = [
     "CUSTOMER_VALUE",
     "DAILY_WEATHER",
     "DAY_QUALITY",
+    "DEMAND_FORECAST",
     "DIM_COUNTRY",
     "DIM_CUSTOMER",
     "DIM_DATE",
@@ -97,6 +107,7 @@ __all__ = [
     "DIM_PRODUCT",
     "EXCHANGE_RATES",
     "FACT_SALE",
+    "FORECAST_BACKTEST",
     "GOLD_TABLES",
     "LINE_OUTLIERS",
     "PRICE_ELASTICITY",
@@ -109,6 +120,8 @@ __all__ = [
     "QUALITY_PROFILES",
     "QUALITY_SCORES",
     "REJECT_CORRECTION",
+    "REVENUE_ANOMALIES",
+    "REVENUE_FORECAST",
     "ROW_DRIFT",
     "SEASONALITY_INDEX",
     "SILVER_DAYS",

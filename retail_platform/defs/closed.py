@@ -1,12 +1,13 @@
 """Tables as of the newest closed days: whether one still stands, and how it is kept when it does."""
 
-from datetime import date
+from datetime import date, timedelta
+from hashlib import sha256
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from retail_platform.contracts import SILVER_SALES, Table
+from retail_platform.contracts import FACT_SALE, SILVER_SALES, Table
 from retail_platform.defs.reports import written
 from retail_platform.lakehouse.days import ONE_DAY, Days
 from retail_platform.lakehouse.lake import Lake
@@ -17,12 +18,25 @@ def open_month(lake: Lake) -> date:
     return lake.months(SILVER_SALES)[-1] if lake.months(SILVER_SALES) else date(1970, 1, 1)
 
 
-def stands(lake: Lake, table: Table, frame: pl.DataFrame, days: Days) -> bool:
-    """Whether a table's rows were made as of the last of the days, and none of the days has changed since.
+def open_week(lake: Lake) -> date:
+    """The Monday of the newest week with a sale, which no later sale has closed; long ago without any."""
+    newest_month = lake.scan_months(FACT_SALE, lake.months(FACT_SALE)[-1:])
+    newest = newest_month.select(pl.col("sale_date").max()).collect().item() or date(1970, 1, 5)
+    return newest - timedelta(days=newest.weekday())
+
+
+def fingerprint(as_of: date, *frames: pl.DataFrame) -> str:
+    """What a table is made from, in few characters: the same day and rows give the same, whatever was written since."""
+    parts = (str(as_of), *(frame.write_csv() for frame in frames))
+    return sha256("\0".join(parts).encode()).hexdigest()
+
+
+def stands(lake: Lake, table: Table, frame: pl.DataFrame, days: Days, source: Table = SILVER_SALES) -> bool:
+    """Whether a table's rows were made as of the last of the days, and none of them has changed since in its source.
 
     A table without rows does not say what it was made as of: it is made again, which costs as little as it holds.
     """
-    changed = lake.changed_days(SILVER_SALES, lake.consumed(table, SILVER_SALES))
+    changed = lake.changed_days(source, lake.consumed(table, source))
     if changed is None or frame.is_empty():
         return False
     return frame["as_of_date"].item(0) == days.end - ONE_DAY and not any(day in days for day in changed)
@@ -36,7 +50,7 @@ def kept(
     more: dict[str, Any],
     note: str | None = None,
 ) -> dg.MaterializeResult[Any]:
-    """The table as it stands, or written when it was made again."""
+    """The table as it stands, or written (with what it was made from, or a note of it) when it was made again."""
     version = lake.replace(table, frame, consumed=position, note=note) if more["made_again"] else lake.version(table)
     assert version is not None
     return written(lake, table, frame, version, **more)

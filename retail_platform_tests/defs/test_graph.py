@@ -23,6 +23,7 @@ KEYS = [
     "gold/customer_value",
     "gold/daily_weather",
     "gold/day_quality",
+    "gold/demand_forecast",
     "gold/dim_country",
     "gold/dim_customer",
     "gold/dim_date",
@@ -30,6 +31,7 @@ KEYS = [
     "gold/dim_product",
     "gold/exchange_rates",
     "gold/fact_sale",
+    "gold/forecast_backtest",
     "gold/line_outliers",
     "gold/price_elasticity",
     "gold/product_bands",
@@ -40,6 +42,8 @@ KEYS = [
     "gold/quality_profiles",
     "gold/quality_scores",
     "gold/reject_correction",
+    "gold/revenue_anomalies",
+    "gold/revenue_forecast",
     "gold/row_drift",
     "gold/seasonality_index",
     "intermediate/int_customers__narrowed_to_current",
@@ -54,12 +58,14 @@ KEYS = [
     "marts/customer_lifetime",
     "marts/customer_segments",
     "marts/daily_sales",
+    "marts/forecast_accuracy",
     "marts/kpi_overview",
     "marts/monthly_sales",
     "marts/product_classes",
     "marts/product_performance",
     "marts/publication",
     "marts/quality_trend",
+    "marts/revenue_outlook",
     "marts/sales_by_period",
     "marts/segment_transitions",
     "seeds/product_taxonomy",
@@ -78,10 +84,12 @@ KEYS = [
     "staging/stg_warehouse__dim_invoice",
     "staging/stg_warehouse__dim_product",
     "staging/stg_warehouse__fact_sale",
+    "staging/stg_warehouse__forecast_backtest",
     "staging/stg_warehouse__product_category",
     "staging/stg_warehouse__product_demand",
     "staging/stg_warehouse__product_pair",
     "staging/stg_warehouse__quality_scores",
+    "staging/stg_warehouse__revenue_forecast",
     "warehouse/bank_holidays",
     "warehouse/column_drift",
     "warehouse/customer_feature",
@@ -89,6 +97,7 @@ KEYS = [
     "warehouse/customer_value",
     "warehouse/daily_weather",
     "warehouse/day_quality",
+    "warehouse/demand_forecast",
     "warehouse/dim_country",
     "warehouse/dim_customer",
     "warehouse/dim_date",
@@ -96,6 +105,7 @@ KEYS = [
     "warehouse/dim_product",
     "warehouse/exchange_rates",
     "warehouse/fact_sale",
+    "warehouse/forecast_backtest",
     "warehouse/line_outliers",
     "warehouse/price_elasticity",
     "warehouse/product_bands",
@@ -106,6 +116,8 @@ KEYS = [
     "warehouse/quality_profiles",
     "warehouse/quality_scores",
     "warehouse/reject_correction",
+    "warehouse/revenue_anomalies",
+    "warehouse/revenue_forecast",
     "warehouse/row_drift",
     "warehouse/seasonality_index",
 ]
@@ -200,6 +212,10 @@ def test_checks_that_stop_bad_data() -> None:
         "gold/quality_scores:totals_reach_their_threshold",
         "gold/quality_profiles:counts_add_up",
         "gold/column_drift:every_day_is_judged",
+        "gold/revenue_forecast:forecast_is_complete",
+        "gold/demand_forecast:forecast_is_complete",
+        "gold/forecast_backtest:published_models_beat_naive",
+        "gold/revenue_anomalies:every_judged_day_is_in_the_facts",
         "marts/publication:totals_match",
     }
     assert expected <= blocking
@@ -220,7 +236,7 @@ def test_writers_share_the_pool() -> None:
 
 def test_loading_imports_nothing_heavy() -> None:
     heavy = ("pyspark", "matplotlib", "torch", "pandas", "strawberry", "dbt", "dagster_dbt", "networkx", "duckdb")
-    heavy += ("sklearn", "scipy", "httpx", "hishel", "stamina", "holidays")
+    heavy += ("sklearn", "scipy", "httpx", "hishel", "stamina", "holidays", "statsforecast", "statsmodels")
     code = f"import sys, retail_platform.definitions; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

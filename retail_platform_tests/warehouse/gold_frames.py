@@ -13,19 +13,24 @@ import polars as pl
 
 from retail_platform.contracts import (
     DAY_QUALITY,
+    DEMAND_FORECAST,
     DIM_COUNTRY,
     DIM_CUSTOMER,
     DIM_DATE,
     DIM_INVOICE,
     DIM_PRODUCT,
     FACT_SALE,
+    FORECAST_BACKTEST,
     GOLD_TABLES,
     PRODUCT_CATEGORY,
+    REVENUE_ANOMALIES,
+    REVENUE_FORECAST,
     Table,
 )
 from retail_platform.transforms.keys import line_ids, surrogate_keys
 
 LINES_PER_INVOICE = 20
+ANALYTICS = (CUSTOMER_VALUE, PRODUCT_PAIR, REVENUE_ANOMALIES, REVENUE_FORECAST, DEMAND_FORECAST, FORECAST_BACKTEST)
 
 
 @dataclass(frozen=True)

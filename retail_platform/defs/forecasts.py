@@ -1,0 +1,140 @@
+"""What looks ahead, and what was not as it should have been: both as of the newest closed week.
+
+The open week changes nothing here: a day's run sums the facts of the closed ones and makes these tables again only when
+the sums are other ones. Models and bands are in `transforms/`.
+"""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from retail_platform.contracts import (
+    DEMAND_FORECAST,
+    DIM_COUNTRY,
+    DIM_PRODUCT,
+    FACT_SALE,
+    FORECAST_BACKTEST,
+    REVENUE_ANOMALIES,
+    REVENUE_FORECAST,
+)
+from retail_platform.contracts.forecasts import ALL_COUNTRIES
+from retail_platform.defs.closed import fingerprint, kept, open_week, stands
+from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
+from retail_platform.defs.plots import forecast_plot, revenue_band_plot
+from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of
+from retail_platform.lakehouse.days import ONE_DAY, Days
+from retail_platform.lakehouse.lake import Lake
+from retail_platform.reference.bank_holidays import read_bank_holidays
+from retail_platform.transforms.anomalies import (
+    anomalies_are_few,
+    every_judged_day_is_in_the_facts,
+    revenue_anomalies,
+)
+from retail_platform.transforms.forecasts import DEMAND, REVENUE
+from retail_platform.transforms.outlook import (
+    Outlook,
+    bands_cover_as_promised,
+    forecast_is_complete,
+    outlook,
+    published_models_beat_naive,
+)
+from retail_platform.transforms.quality import contract_holds, keys_are_unique
+from retail_platform.transforms.revenue_series import demand_by_product, revenue_by_group, revenue_by_member
+
+Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
+
+SOURCES = (key_of(FACT_SALE), key_of(DIM_COUNTRY), key_of(DIM_PRODUCT))
+SUBJECTS = {REVENUE_FORECAST: REVENUE, DEMAND_FORECAST: DEMAND}
+PAST_DRAWN = timedelta(days=90)
+
+
+@dg.multi_asset(
+    name="forecasts",
+    specs=[table_spec(table, *SOURCES) for table in (*SUBJECTS, FORECAST_BACKTEST)],
+    check_specs=[
+        *(spec for table in SUBJECTS for spec in check_specs(key_of(table), *BLOCKING, forecast_is_complete)),
+        *check_specs(key_of(FORECAST_BACKTEST), *BLOCKING, published_models_beat_naive),
+        *check_specs(key_of(FORECAST_BACKTEST), bands_cover_as_promised, blocking=False),
+    ],
+    pool=LAKE_POOL,
+)
+def forecasts(lake: dg.ResourceParam[Lake]) -> Results:
+    """Foretell revenue and demand, when a week has closed or a closed day has changed."""
+    tables, days, position = (*SUBJECTS, FORECAST_BACKTEST), _closed_days(lake), lake.position(FACT_SALE)
+    frames = Outlook(*(lake.scan(table).collect() for table in tables))
+    more: dict[str, Any] = {"made_again": not all(stands(lake, t, frames.backtest, days, FACT_SALE) for t in tables)}
+    if more["made_again"]:
+        frames, fan = _made(lake, days)
+        more |= fan
+    for table, frame in zip(tables, frames, strict=True):
+        yield from require(key_of(table), [contract_holds(table, frame), keys_are_unique(table, frame)])
+    for table, subject in SUBJECTS.items():
+        series = frames.backtest.filter(subject=subject.name)["series"].unique().to_list()
+        frame = frames[tables.index(table)]
+        yield from require(key_of(table), [forecast_is_complete(frame, series, subject)])
+    yield from require(key_of(FORECAST_BACKTEST), [published_models_beat_naive(frames.backtest)])
+    coverage = bands_cover_as_promised(frames.backtest)
+    yield result_of(coverage, key_of(FORECAST_BACKTEST), dg.AssetCheckSeverity.WARN)
+    for table, frame in zip(tables, frames, strict=True):
+        yield kept(
+            lake, table, frame, position, more if table is REVENUE_FORECAST else {"made_again": more["made_again"]}
+        )
+
+
+@dg.multi_asset(
+    name="revenue_anomalies",
+    specs=[table_spec(REVENUE_ANOMALIES, *SOURCES)],
+    check_specs=[
+        *check_specs(key_of(REVENUE_ANOMALIES), *BLOCKING, every_judged_day_is_in_the_facts),
+        *check_specs(key_of(REVENUE_ANOMALIES), anomalies_are_few, blocking=False),
+    ],
+    pool=LAKE_POOL,
+)
+def anomalies(lake: dg.ResourceParam[Lake]) -> Results:
+    """Judge every closed day, when a week has closed or a closed day has changed."""
+    key, days = key_of(REVENUE_ANOMALIES), _closed_days(lake)
+    as_of, facts = days.end - ONE_DAY, lake.scan(FACT_SALE, days)
+    daily = revenue_by_member(facts, lake.scan(DIM_COUNTRY), lake.scan(DIM_PRODUCT))
+    made_from = fingerprint(as_of, daily)
+    more: dict[str, Any] = {"made_again": lake.note(REVENUE_ANOMALIES) != made_from}
+    frame = lake.scan(REVENUE_ANOMALIES).collect()
+    if more["made_again"]:
+        judged = revenue_anomalies(daily).with_columns(as_of_date=pl.lit(as_of))
+        frame = judged.select(list(REVENUE_ANOMALIES.schema)).sort(REVENUE_ANOMALIES.key)
+        total = frame.filter(dimension="total")
+        if not total.is_empty():
+            more["revenue"] = revenue_band_plot(total, "Net revenue per day and its expected band")
+    totals = facts.group_by("sale_date").agg(net_revenue=pl.col("total_amount").sum()).collect()
+    findings = [contract_holds(REVENUE_ANOMALIES, frame), keys_are_unique(REVENUE_ANOMALIES, frame)]
+    yield from require(key, [*findings, every_judged_day_is_in_the_facts(frame, totals)])
+    yield result_of(anomalies_are_few(frame), key, dg.AssetCheckSeverity.WARN)
+    yield kept(lake, REVENUE_ANOMALIES, frame, {}, {**more, "anomalies": int(frame["is_anomaly"].sum())}, made_from)
+
+
+def _closed_days(lake: Lake) -> Days:
+    return Days(date.min, open_week(lake))
+
+
+def _made(lake: Lake, days: Days) -> tuple[Outlook, dict[str, Any]]:
+    """The three tables, and a plot of what they say."""
+    as_of, facts = days.end - ONE_DAY, lake.scan(FACT_SALE, days)
+    revenue = revenue_by_group(facts, lake.scan(DIM_COUNTRY))
+    demand = demand_by_product(facts, lake.scan(DIM_PRODUCT), as_of)
+    made = outlook(revenue, demand, as_of, _holidays(revenue, as_of))
+    return made, {} if made.revenue.is_empty() else {"forecast": _fan(made.revenue, revenue, as_of)}
+
+
+def _holidays(revenue: pl.DataFrame, as_of: date) -> list[date]:
+    """The shop's bank holidays from the year of the first sale to the one in which the forecast may end."""
+    first = revenue["sale_date"].min()
+    years = range(first.year if isinstance(first, date) else as_of.year, as_of.year + 2)
+    return read_bank_holidays(["GB"], years).frame["date"].to_list()
+
+
+def _fan(frame: pl.DataFrame, revenue: pl.DataFrame, as_of: date) -> dg.MarkdownMetadataValue:
+    past = revenue.filter(pl.col("series") == ALL_COUNTRIES, pl.col("sale_date") > as_of - PAST_DRAWN)
+    told = frame.filter(country_group=ALL_COUNTRIES)
+    return forecast_plot(told, past, "Net revenue per day: the last 90 days and the next 30")
