@@ -7,7 +7,7 @@ import polars as pl
 
 from retail_platform.contracts import DAY_QUALITY, LINE_OUTLIERS, SILVER_REJECTS, SILVER_SALES
 from retail_platform.transforms import score_findings as findings
-from retail_platform.transforms.scores import COUNTS, ScoreRule, scored
+from retail_platform.transforms.scores import COUNTS, DIMENSIONS, ScoreRule, scored
 from retail_platform_tests.warehouse.gold_frames import shaped
 
 DAY, OTHER = date(2011, 1, 4), date(2011, 1, 5)
@@ -26,7 +26,13 @@ def scores(*days: tuple[date, int, int]) -> pl.DataFrame:
 
 def rejects(reason: str, rows: int, file: str = "a.csv", **values: str | None) -> pl.DataFrame:
     """Rejected rows of DAY."""
-    row = {"invoice_no": "1", "stock_code": "10001", "description": "MUG", "quantity": "x", "unit_price": "1.00"}
+    row: dict[str, str | None] = {
+        "invoice_no": "1",
+        "stock_code": "10001",
+        "description": "MUG",
+        "quantity": "x",
+        "unit_price": "1.00",
+    }
     row |= {"invoice_date": "2011-01-04", "country": "France"} | values
     fixed = (pl.lit(value).alias(name) for name, value in row.items())
     numbered = pl.select(source_row=pl.int_range(1, rows + 1), sale_date=DAY)
@@ -78,7 +84,13 @@ def test_few_rows_accepted_days_and_a_lower_threshold_hold_nothing_back() -> Non
 
 def test_every_rule_names_its_dimension_and_its_files() -> None:
     line = pl.DataFrame({"sale_date": [DAY], "source_file": ["b.csv"], "source_row": [7], "country": ["Atlantis"]})
-    far = {"stock_code": ["10001"], "measure": ["unit_price"], "value": [99.0], "low": [1.0], "high": [2.004]}
+    far: dict[str, list[Any]] = {
+        "stock_code": ["10001"],
+        "measure": ["unit_price"],
+        "value": [99.0],
+        "low": [1.0],
+        "high": [2.004],
+    }
     outlier = line.drop("country").with_columns(**{name: pl.Series(value) for name, value in far.items()})
     found = faults(
         rejects("missing_stock_code", 2, stock_code=" "),
@@ -118,4 +130,4 @@ def test_a_day_scored_from_other_rows_than_it_has_is_found() -> None:
 
 
 def test_every_dimension_has_advice() -> None:
-    assert set(findings.ADVICE) == set(findings.DIMENSIONS)
+    assert set(findings.ADVICE) == set(DIMENSIONS)
