@@ -35,7 +35,7 @@ CATEGORIES = (
     "Toys & Crafts",
     "unclassified",
 )
-"""The taxonomy's categories (`reference/product_taxonomy.csv`; a test compares), and what has none."""
+"""The taxonomy's categories (the seed `product_taxonomy`; a test compares), and what has none."""
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 CHEAP, DEAR = 0.95, 1.05

@@ -16,7 +16,6 @@ from retail_platform.contracts import CUSTOMER_FEATURE, PRODUCT_CATEGORY, PRODUC
 from retail_platform.contracts.customer_features import CATEGORIES, CUSTOMER_FEATURES
 from retail_platform.contracts.features import FEATURES, Feature
 from retail_platform.contracts.product_features import PRODUCT_FEATURES
-from retail_platform.reference.products import read_product_taxonomy
 from retail_platform.transforms.feature_checks import features_are_finite, point_in_time_holds
 from retail_platform.transforms.features import MAKERS, customer_features, product_features
 from retail_platform.transforms.quality import contract_holds, keys_are_unique
@@ -24,7 +23,8 @@ from retail_platform_tests.transforms.frames import silver_lines
 from retail_platform_tests.warehouse.gold_frames import shaped
 
 DAY = date(2011, 6, 30)
-PAGE = Path(retail_platform.__file__).parents[1] / "docs" / "features.md"
+CHECKOUT = Path(retail_platform.__file__).parents[1]
+PAGE = CHECKOUT / "docs" / "features.md"
 DECLARED = [(CUSTOMER_FEATURE, CUSTOMER_FEATURES), (PRODUCT_FEATURE, PRODUCT_FEATURES)]
 SAID = shaped(
     PRODUCT_CATEGORY,
@@ -258,7 +258,7 @@ def test_features_are_many_and_each_says_what_it_is(table: Table, features: tupl
 
 
 def test_categories_are_those_of_the_taxonomy() -> None:
-    taxonomy = read_product_taxonomy()
+    taxonomy = pl.read_csv(CHECKOUT / "dbt_project" / "seeds" / "product_taxonomy.csv")
     assert list(CATEGORIES) == [*sorted(taxonomy["category"].unique()), "unclassified"]
 
 

@@ -1,5 +1,6 @@
 """Scores, drift and outliers of the real data against SQL of its own on the rows as they were published."""
 
+import os
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -12,7 +13,11 @@ from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import Settings
 from retail_platform.transforms.scores import THRESHOLDS
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.skipif("RETAIL_REAL_DATA" not in os.environ, reason="RETAIL_REAL_DATA names no folder"),
+]
 
 COUNTED = """
 with numbered as (select row_number() over () - 1 as n, * from read_parquet('{file}')),

@@ -13,24 +13,19 @@ import polars as pl
 
 from retail_platform.contracts import (
     DAY_QUALITY,
-    DEMAND_FORECAST,
     DIM_COUNTRY,
     DIM_CUSTOMER,
     DIM_DATE,
     DIM_INVOICE,
     DIM_PRODUCT,
     FACT_SALE,
-    FORECAST_BACKTEST,
     GOLD_TABLES,
     PRODUCT_CATEGORY,
-    REVENUE_ANOMALIES,
-    REVENUE_FORECAST,
     Table,
 )
 from retail_platform.transforms.keys import line_ids, surrogate_keys
 
 LINES_PER_INVOICE = 20
-ANALYTICS = (CUSTOMER_VALUE, PRODUCT_PAIR, REVENUE_ANOMALIES, REVENUE_FORECAST, DEMAND_FORECAST, FORECAST_BACKTEST)
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,11 @@ class GoldFrames:
             accepted_amount=pl.col("total_amount").sum(), acceptance_pct=pl.lit(100), **counts
         )
         rows = {"dim_invoice": self.invoices, "fact_sale": self.facts, "day_quality": shaped(DAY_QUALITY, days)}
-        return {table.name: table.empty() for table in GOLD_TABLES} | self.dimensions | rows
+        return (
+            {table.name: table.empty() for table in GOLD_TABLES if not table.name.startswith("dim_")}
+            | self.dimensions
+            | rows
+        )
 
     def of(self, days: Collection[date]) -> "GoldFrames":
         """The same dimensions, and the rows of some days only."""
