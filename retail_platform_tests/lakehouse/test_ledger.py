@@ -192,7 +192,7 @@ def test_rules_of_the_mapping_change_the_fingerprint_of_a_day(settings: Settings
 def test_a_mapping_that_is_gone_is_named(settings: Settings) -> None:
     ledger = ledger_of(settings, seen(mapping="old_till"))
     with pytest.raises(
-        MappingError, match="'old_till', which is not among \\['online_retail', 'online_retail.corrections'\\]"
+        MappingError, match=r"'old_till', which is not among \['online_retail', 'online_retail.corrections'\]"
     ):
         ledger.deliveries()
 
