@@ -17,9 +17,9 @@ BAD, NEXT = date(2011, 1, 4), date(2011, 1, 5)
 
 
 def deliver(platform: Settings, name: str, day: date, bad_rows: int) -> None:
-    """A file of 100 invoices of a day, so many of them with a quantity that is none."""
+    """A file of 100 invoices of a day, so many of them with a quantity of 0."""
     rows = [
-        (f"{540000 + n}", "10002", "MUG", "x" if n < bad_rows else "1", f"{day} 10:00:00", "1.25", None, "EIRE")
+        (f"{540000 + n}", "10002", "MUG", "0" if n < bad_rows else "1", f"{day} 10:00:00", "1.25", None, "EIRE")
         for n in range(100)
     ]
     write_csv(platform.landing / f"{name}__20110106T000000Z.csv", rows)

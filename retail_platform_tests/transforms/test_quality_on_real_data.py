@@ -89,7 +89,7 @@ def test_counts_behind_the_scores_of_every_day(
 
 
 def test_scores_and_totals_of_every_day(lake: Lake) -> None:
-    """From the counts, by plain arithmetic; no day is held back."""
+    """From the counts and hours, by plain arithmetic; no day is held back."""
     scores = lake.scan(QUALITY_SCORES).collect()
     pairs = {
         "completeness": ("missing_values", "required_values", 20),
@@ -99,12 +99,18 @@ def test_scores_and_totals_of_every_day(lake: Lake) -> None:
         "validity": ("invalid_rows", "checked_rows", 20),
     }
     for row in scores.iter_rows(named=True):
-        parts = {name: 100 * (1 - row[faults] / row[basis]) for name, (faults, basis, _) in pairs.items()}
-        for name, expected in parts.items():
+        parts = {
+            name: (100 * (1 - row[faults] / row[basis]), weight) for name, (faults, basis, weight) in pairs.items()
+        }
+        hours = row["delivery_hours"]
+        if hours is None or hours > 92 * 24:
+            assert row["timeliness_score"] is None
+        else:
+            parts["timeliness"] = (min(100, max(0, (168 - hours) / 1.44)), 10)
+        for name, (expected, _) in parts.items():
             assert float(row[f"{name}_score"]) == pytest.approx(expected, abs=1e-4)
-        assert row["timeliness_score"] is None
-        assert row["warning_count"] == sum(round(parts[name], 4) < THRESHOLDS[name] for name in parts)
-        total = sum(parts[name] * weight for name, (*_, weight) in pairs.items()) / 90
+        assert row["warning_count"] == sum(round(score, 4) < THRESHOLDS[name] for name, (score, _) in parts.items())
+        total = sum(score * weight for score, weight in parts.values()) / sum(weight for _, weight in parts.values())
         assert float(row["total_score"]) == pytest.approx(total, abs=1e-4)
     assert scores.filter(pl.col("total_score") < 85).is_empty()
 
