@@ -12,7 +12,7 @@ import dagster as dg
 import polars as pl
 
 from retail_platform.contracts import CUSTOMER_VALUE, PRODUCT_PAIR, SILVER_SALES
-from retail_platform.defs.closed import kept, open_month, stands
+from retail_platform.defs.closed import kept, open_month, stands, with_plots
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.plots import calibration_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of
@@ -41,7 +41,7 @@ Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
     ],
     pool=LAKE_POOL,
 )
-def customer_value(lake: dg.ResourceParam[Lake]) -> Results:
+def customer_value(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
     """Foretell orders and value of every customer, when a month has closed or a closed day has changed."""
     key, days, position = key_of(CUSTOMER_VALUE), Days(date.min, open_month(lake)), lake.position(SILVER_SALES)
     frame = lake.scan(CUSTOMER_VALUE).collect()
@@ -50,11 +50,15 @@ def customer_value(lake: dg.ResourceParam[Lake]) -> Results:
         orders = order_days(lake.scan(SILVER_SALES, days)).collect()
         frame, parameters = customer_values(orders, days.end - ONE_DAY)
         more = {"made_again": True, **parameters}
-        if parameters:
-            more["holdout"] = calibration_plot(holdout_deciles(frame), "Order days in the last 180 days")
+    more = with_plots(context, lake, CUSTOMER_VALUE, frame, more, _holdout)
     yield from require(key, [contract_holds(CUSTOMER_VALUE, frame), keys_are_unique(CUSTOMER_VALUE, frame)])
     yield result_of(holdout_is_calibrated(frame), key, dg.AssetCheckSeverity.WARN)
     yield kept(lake, CUSTOMER_VALUE, frame, position, more)
+
+
+def _holdout(frame: pl.DataFrame) -> dict[str, Any]:
+    deciles = holdout_deciles(frame)
+    return {} if deciles.is_empty() else {"holdout": calibration_plot(deciles, "Order days in the last 180 days")}
 
 
 @dg.multi_asset(

@@ -1,5 +1,6 @@
-"""Tables as of the newest closed days: whether one still stands, and how it is kept when it does."""
+"""Tables as of the newest closed days: whether one still stands, and how it is kept when it does, plots and all."""
 
+from collections.abc import Callable
 from datetime import date, timedelta
 from hashlib import sha256
 from typing import Any
@@ -8,6 +9,8 @@ import dagster as dg
 import polars as pl
 
 from retail_platform.contracts import FACT_SALE, SILVER_SALES, Table
+from retail_platform.defs.layers import key_of
+from retail_platform.defs.plots import is_plot
 from retail_platform.defs.reports import written
 from retail_platform.lakehouse.days import ONE_DAY, Days
 from retail_platform.lakehouse.lake import Lake
@@ -54,3 +57,42 @@ def kept(
     version = lake.replace(table, frame, consumed=position, note=note) if more["made_again"] else lake.version(table)
     assert version is not None
     return written(lake, table, frame, version, **more)
+
+
+def standing_plots(instance: dg.DagsterInstance, key: dg.AssetKey, **said: Any) -> dict[str, Any]:
+    """The plots of an asset's latest materialisation; none unless its metadata said just this.
+
+    The asset's page shows the latest materialisation alone, and to draw costs more than an ordinary day's step: a
+    second to import the library, a tenth of one for each plot.
+    """
+    event = instance.get_latest_materialization_event(key)
+    metadata = event.asset_materialization.metadata if event and event.asset_materialization else {}
+    if any(name not in metadata or metadata[name].value != value for name, value in said.items()):
+        return {}
+    return {name: value for name, value in metadata.items() if is_plot(value)}
+
+
+def with_plots(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    table: Table,
+    frame: pl.DataFrame,
+    more: dict[str, Any],
+    draw: Callable[[pl.DataFrame], dict[str, Any]],
+) -> dict[str, Any]:
+    """What is told of a table, with its plots: drawn when it was made again or has none, else those that it has.
+
+    Args:
+        context: of the run.
+        lake: where the table is, not yet written.
+        table: of which there is something to see.
+        frame: its rows.
+        more: what else is told, whether it was `made_again` among it.
+        draw: makes the plots of rows, by name.
+    """
+    if frame.is_empty():
+        return more
+    plots = {}
+    if not more["made_again"]:
+        plots = standing_plots(context.instance, key_of(table), delta_version=lake.version(table))
+    return more | (plots or draw(frame))

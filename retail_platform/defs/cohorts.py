@@ -2,10 +2,12 @@
 
 from collections.abc import Collection
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from retail_platform.defs.closed import standing_plots
 from retail_platform.defs.layers import asset_key
 from retail_platform.defs.plots import heat_map_plot
 from retail_platform.lakehouse.days import next_month
@@ -18,15 +20,24 @@ PICTURES = {
 }
 
 
-def cohort_plots(cohorts: pl.DataFrame, days: Collection[date]) -> dict[str, dg.MarkdownMetadataValue]:
-    """Heat maps of the cohorts; none when only the open month was built, which they do not show.
+def cohort_plots(instance: dg.DagsterInstance, cohorts: pl.DataFrame, days: Collection[date]) -> dict[str, Any]:
+    """Heat maps of the cohorts and the newest month they show; those that stand when only the open month was built.
 
     Args:
+        instance: Dagster's, which knows the maps of the last build.
         cohorts: their closed months, as `closed_cohorts` gives them.
         days: the days of the build; none for all.
     """
-    if cohorts.is_empty() or (days and min(days) >= next_month(cohorts["sale_month"].sort().item(-1))):
+    if cohorts.is_empty():
         return {}
+    newest = cohorts["sale_month"].sort().item(-1)
+    shown = {"newest_closed_month": str(newest)}
+    if days and min(days) >= next_month(newest):
+        return shown | (standing_plots(instance, COHORTS, **shown) or _drawn(cohorts))
+    return shown | _drawn(cohorts)
+
+
+def _drawn(cohorts: pl.DataFrame) -> dict[str, dg.MarkdownMetadataValue]:
     darkest = cohorts.filter(pl.col("month_number") > 0).select(pl.col(pl.Float64).quantile(0.95)).row(0, named=True)
     return {
         name: heat_map_plot(cohort_matrix(cohorts, column), title, "first order", "months since", darkest[column])

@@ -6,6 +6,7 @@ the sums are other ones. Models and bands are in `transforms/`.
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -21,7 +22,7 @@ from retail_platform.contracts import (
     REVENUE_FORECAST,
 )
 from retail_platform.contracts.forecasts import ALL_COUNTRIES
-from retail_platform.defs.closed import fingerprint, kept, open_week, stands
+from retail_platform.defs.closed import fingerprint, kept, open_week, stands, with_plots
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.plots import forecast_plot, revenue_band_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of
@@ -61,14 +62,14 @@ PAST_DRAWN = timedelta(days=90)
     ],
     pool=LAKE_POOL,
 )
-def forecasts(lake: dg.ResourceParam[Lake]) -> Results:
+def forecasts(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
     """Foretell revenue and demand, when a week has closed or a closed day has changed."""
     tables, days, position = (*SUBJECTS, FORECAST_BACKTEST), _closed_days(lake), lake.position(FACT_SALE)
     frames = Outlook(*(lake.scan(table).collect() for table in tables))
     more: dict[str, Any] = {"made_again": not all(stands(lake, t, frames.backtest, days, FACT_SALE) for t in tables)}
     if more["made_again"]:
-        frames, fan = _made(lake, days)
-        more |= fan
+        frames = _made(lake, days)
+    fan = with_plots(context, lake, REVENUE_FORECAST, frames.revenue, more, partial(_fan, lake))
     for table, frame in zip(tables, frames, strict=True):
         yield from require(key_of(table), [contract_holds(table, frame), keys_are_unique(table, frame)])
     for table, subject in SUBJECTS.items():
@@ -79,9 +80,7 @@ def forecasts(lake: dg.ResourceParam[Lake]) -> Results:
     coverage = bands_cover_as_promised(frames.backtest)
     yield result_of(coverage, key_of(FORECAST_BACKTEST), dg.AssetCheckSeverity.WARN)
     for table, frame in zip(tables, frames, strict=True):
-        yield kept(
-            lake, table, frame, position, more if table is REVENUE_FORECAST else {"made_again": more["made_again"]}
-        )
+        yield kept(lake, table, frame, position, fan if table is REVENUE_FORECAST else more)
 
 
 @dg.multi_asset(
@@ -93,7 +92,7 @@ def forecasts(lake: dg.ResourceParam[Lake]) -> Results:
     ],
     pool=LAKE_POOL,
 )
-def anomalies(lake: dg.ResourceParam[Lake]) -> Results:
+def anomalies(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
     """Judge every closed day, when a week has closed or a closed day has changed."""
     key, days = key_of(REVENUE_ANOMALIES), _closed_days(lake)
     as_of, facts = days.end - ONE_DAY, lake.scan(FACT_SALE, days)
@@ -104,9 +103,7 @@ def anomalies(lake: dg.ResourceParam[Lake]) -> Results:
     if more["made_again"]:
         judged = revenue_anomalies(daily).with_columns(as_of_date=pl.lit(as_of))
         frame = judged.select(list(REVENUE_ANOMALIES.schema)).sort(REVENUE_ANOMALIES.key)
-        total = frame.filter(dimension="total")
-        if not total.is_empty():
-            more["revenue"] = revenue_band_plot(total, "Net revenue per day and its expected band")
+    more = with_plots(context, lake, REVENUE_ANOMALIES, frame, more, _band)
     totals = facts.group_by("sale_date").agg(net_revenue=pl.col("total_amount").sum()).collect()
     findings = [contract_holds(REVENUE_ANOMALIES, frame), keys_are_unique(REVENUE_ANOMALIES, frame)]
     yield from require(key, [*findings, every_judged_day_is_in_the_facts(frame, totals)])
@@ -118,13 +115,15 @@ def _closed_days(lake: Lake) -> Days:
     return Days(date.min, open_week(lake))
 
 
-def _made(lake: Lake, days: Days) -> tuple[Outlook, dict[str, Any]]:
-    """The three tables, and a plot of what they say."""
+def _band(frame: pl.DataFrame) -> dict[str, Any]:
+    return {"revenue": revenue_band_plot(frame.filter(dimension="total"), "Net revenue per day and its expected band")}
+
+
+def _made(lake: Lake, days: Days) -> Outlook:
     as_of, facts = days.end - ONE_DAY, lake.scan(FACT_SALE, days)
     revenue = revenue_by_group(facts, lake.scan(DIM_COUNTRY))
     demand = demand_by_product(facts, lake.scan(DIM_PRODUCT), as_of)
-    made = outlook(revenue, demand, as_of, _holidays(revenue, as_of))
-    return made, {} if made.revenue.is_empty() else {"forecast": _fan(made.revenue, revenue, as_of)}
+    return outlook(revenue, demand, as_of, _holidays(revenue, as_of))
 
 
 def _holidays(revenue: pl.DataFrame, as_of: date) -> list[date]:
@@ -134,7 +133,11 @@ def _holidays(revenue: pl.DataFrame, as_of: date) -> list[date]:
     return read_bank_holidays(["GB"], years).frame["date"].to_list()
 
 
-def _fan(frame: pl.DataFrame, revenue: pl.DataFrame, as_of: date) -> dg.MarkdownMetadataValue:
-    past = revenue.filter(pl.col("series") == ALL_COUNTRIES, pl.col("sale_date") > as_of - PAST_DRAWN)
+def _fan(lake: Lake, frame: pl.DataFrame) -> dict[str, Any]:
+    """The forecast of all countries after the days that came, those of the open week among them."""
     told = frame.filter(country_group=ALL_COUNTRIES)
-    return forecast_plot(told, past, "Net revenue per day: the last 90 days and the next 30")
+    as_of = told["as_of_date"].item(0)
+    facts = lake.scan(FACT_SALE, Days(as_of + ONE_DAY - PAST_DRAWN, date.max))
+    came = revenue_by_group(facts, lake.scan(DIM_COUNTRY)).filter(series=ALL_COUNTRIES)
+    title = f"Net revenue per day: what came up to {came['sale_date'].sort().item(-1)}, and the forecast as of {as_of}"
+    return {"forecast": forecast_plot(told, came, title)}

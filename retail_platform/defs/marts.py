@@ -38,7 +38,9 @@ MANIFEST = read_manifest()
     pool=LAKE_POOL,
 )
 def dbt_marts(
-    settings: dg.ResourceParam[Settings], dbt: dg.ResourceParam[Future[ModuleType]]
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    dbt: dg.ResourceParam[Future[ModuleType]],
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
     """Build and test the models; day-keyed ones for the days loaded since the last publication."""
     database = warehouse_database(settings)
@@ -47,19 +49,22 @@ def dbt_marts(
     environment = database.environment() | _range_environment(days)
     runner = dbt.result().dbtRunner()
     for event in build(runner, asset_keys(MANIFEST), settings.home / "dbt", environment):
-        yield _with_cohorts(event, database, days) if event.asset_key == COHORTS else event
+        yield _with_cohorts(context.instance, event, database, days) if event.asset_key == COHORTS else event
     with database.connect() as connection:
         record_build(connection, days)
 
 
 def _with_cohorts(
-    event: dg.AssetCheckResult | dg.MaterializeResult[Any], database: Database, days: Collection[date]
+    instance: dg.DagsterInstance,
+    event: dg.AssetCheckResult | dg.MaterializeResult[Any],
+    database: Database,
+    days: Collection[date],
 ) -> dg.AssetCheckResult | dg.MaterializeResult[Any]:
     """The event with pictures of the cohorts, where it tells that they were built."""
     if isinstance(event, dg.AssetCheckResult):
         return event
     with database.connect() as connection:
-        plots = cohort_plots(closed_cohorts(connection), days)
+        plots = cohort_plots(instance, closed_cohorts(connection), days)
     return event._replace(metadata={**(event.metadata or {}), **plots})
 
 

@@ -10,6 +10,9 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
+SCENARIO_LINES = (("--", "tab:green"), ("-.", "tab:red"))
+"""Of the scenarios beside the baseline, by name."""
+
 
 def daily_revenue_plot(days: Sequence[date], amounts: Sequence[float], title: str) -> dg.MarkdownMetadataValue:
     """A line of one amount per day, as an image inside Markdown.
@@ -63,11 +66,11 @@ def revenue_band_plot(days: pl.DataFrame, title: str) -> dg.MarkdownMetadataValu
 
 
 def forecast_plot(forecast: pl.DataFrame, past: pl.DataFrame, title: str) -> dg.MarkdownMetadataValue:
-    """The days before a forecast, its path with both bands, and the two other scenarios, as an image inside Markdown.
+    """The days that came, a forecast's path with both bands, and the two other scenarios, as an image inside Markdown.
 
     Args:
         forecast: contract `RevenueForecast` of one country group, by day.
-        past: sale_date and amount of the days before, by day.
+        past: sale_date and amount of the days that came, by day: those before, and the open ones since.
         title: what is shown.
     """
     figure, axes = _figure(title)
@@ -82,12 +85,20 @@ def forecast_plot(forecast: pl.DataFrame, past: pl.DataFrame, title: str) -> dg.
     for band, alpha in (("95", 0.15), ("80", 0.25)):
         ends = (_floats(base[f"{end}_{band}"]) for end in ("low", "high"))
         axes.fill_between(_dates(base["forecast_date"]), *ends, alpha=alpha, color="tab:blue", label=f"{band} %")
-    axes.plot(_dates(base["forecast_date"]), _floats(base["expected_revenue"]), marker=".", label="baseline")
-    for name, path in by_scenario.items():
-        axes.plot(_dates(path["forecast_date"]), _floats(path["expected_revenue"]), "--", linewidth=0.8, label=name)
+    axes.plot(
+        _dates(base["forecast_date"]), _floats(base["expected_revenue"]), marker=".", color="tab:blue", label="baseline"
+    )
+    for (name, path), (line, color) in zip(by_scenario.items(), SCENARIO_LINES, strict=True):
+        dates, expected = _dates(path["forecast_date"]), _floats(path["expected_revenue"])
+        axes.plot(dates, expected, line, linewidth=1, color=color, label=name)
     axes.tick_params(axis="x", labelsize="small")
     figure.legend(loc="outside right upper", fontsize="small")
     return _image(figure, title)
+
+
+def is_plot(value: Any) -> bool:
+    """Whether metadata of an asset is one of these images."""
+    return isinstance(value, dg.MarkdownMetadataValue) and (value.md_str or "").startswith("![")
 
 
 def _dates(days: pl.Series) -> Any:

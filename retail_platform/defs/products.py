@@ -20,7 +20,7 @@ from retail_platform.contracts import (
     SEASONALITY_INDEX,
     SILVER_SALES,
 )
-from retail_platform.defs.closed import kept, open_month, stands
+from retail_platform.defs.closed import kept, open_month, stands, with_plots
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.plots import seasonality_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of
@@ -108,7 +108,7 @@ def elasticity_of_prices(lake: dg.ResourceParam[Lake]) -> Results:
     check_specs=check_specs(key_of(SEASONALITY_INDEX), *BLOCKING, indices_average_100, shop_has_all_revenue),
     pool=LAKE_POOL,
 )
-def index_of_seasons(lake: dg.ResourceParam[Lake]) -> Results:
+def index_of_seasons(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
     """Find the seasons, when a month has closed, a closed day has changed, or a product sold then is classed anew."""
     key, month, position = key_of(SEASONALITY_INDEX), open_month(lake), lake.position(SILVER_SALES)
     days = Days(month.replace(year=month.year - SEASON_YEARS), month)
@@ -117,11 +117,16 @@ def index_of_seasons(lake: dg.ResourceParam[Lake]) -> Results:
     more: dict[str, Any] = {"made_again": lake.note(SEASONALITY_INDEX) != note}
     if more["made_again"] or not stands(lake, SEASONALITY_INDEX, frame, days):
         frame = seasonality_indices(product_days(lake.scan(SILVER_SALES, days)).collect(), categories, month)
-        more = {"made_again": True, "shop": seasonality_plot(frame)}
+        more = {"made_again": True}
+    more = with_plots(context, lake, SEASONALITY_INDEX, frame, more, _shop)
     revenue = _revenue(lake, years_of(frame) or Days(month, month))
     checks = [contract_holds(SEASONALITY_INDEX, frame), keys_are_unique(SEASONALITY_INDEX, frame)]
     yield from require(key, [*checks, indices_average_100(frame), shop_has_all_revenue(frame, revenue)])
     yield kept(lake, SEASONALITY_INDEX, frame, position, more, note)
+
+
+def _shop(frame: pl.DataFrame) -> dict[str, Any]:
+    return {"shop": seasonality_plot(frame)}
 
 
 DEMAND_COLUMNS = (

@@ -26,7 +26,7 @@ from retail_platform.contracts import (
     SILVER_SALES,
     Table,
 )
-from retail_platform.defs.closed import kept, open_month, stands
+from retail_platform.defs.closed import kept, open_month, standing_plots, stands
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.plots import drift_plot, quality_trend_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of, written
@@ -105,7 +105,9 @@ def _products(lake: Lake, ranges: Sequence[Days] | None) -> pl.LazyFrame:
     ],
     pool=LAKE_POOL,
 )
-def quality_scores(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> Results:
+def quality_scores(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> Results:
     """Score the days; while any day's total is below the threshold, whichever run brought it, nothing is published."""
     key, rule, sources = key_of(QUALITY_SCORES), score_rule(settings), (DAY_QUALITY, FACT_SALE, LINE_OUTLIERS)
     consumed = {name: version for source in sources for name, version in lake.position(source).items()}
@@ -120,11 +122,9 @@ def quality_scores(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[
         settings, lake, [*held["sale_date"].head(5), *low["sale_date"].unique(maintain_order=True).head(5)]
     )
 
+    trend = _trend(context, lake, frame, rule, is_wanted=now.height > 1 or held.height > 0)
     version = lake.replace(QUALITY_SCORES, frame, consumed=consumed)
-    more = {"days_scored": now.height, "days_held_back": held.height}
-    yield written(
-        lake, QUALITY_SCORES, frame, version, **more, **_trend(frame, rule, now.height > 1 or held.height > 0)
-    )
+    yield written(lake, QUALITY_SCORES, frame, version, days_scored=now.height, days_held_back=held.height, **trend)
     warning = findings.dimensions_reach_their_thresholds(now, faults, settings.quality_minimum_rows, rule)
     yield result_of(warning, key, dg.AssetCheckSeverity.WARN)
     yield from require(key, [findings.totals_reach_their_threshold(held, faults, rule)])
@@ -174,12 +174,17 @@ def _faults(settings: Settings, lake: Lake, days: Iterable[date]) -> pl.DataFram
     return findings.summed_up(findings.faulty_rows(lines.collect(), standing, flagged, unknown.drop_nulls().to_list()))
 
 
-def _trend(frame: pl.DataFrame, rule: scores.ScoreRule, is_wanted: bool) -> dict[str, Any]:
-    if not is_wanted:
+def _trend(
+    context: dg.AssetExecutionContext, lake: Lake, frame: pl.DataFrame, rule: scores.ScoreRule, is_wanted: bool
+) -> dict[str, Any]:
+    """The plot of the scores and the week it goes up to; drawn when it is wanted, or there is none of this week."""
+    if frame.is_empty():
         return {}
-    return {
-        "trend": quality_trend_plot(frame, rule.thresholds["total"], "Quality of the sale lines, total score per day")
-    }
+    week = {"trend_to_week": str(frame["sale_date"].dt.truncate("1w").max())}
+    version = lake.version(QUALITY_SCORES)
+    plots = {} if is_wanted else standing_plots(context.instance, key_of(QUALITY_SCORES), delta_version=version, **week)
+    title = "Quality of the sale lines, total score per day"
+    return week | (plots or {"trend": quality_trend_plot(frame, rule.thresholds["total"], title)})
 
 
 @dg.multi_asset(

@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 
 from retail_platform.contracts import CUSTOMER_MONTHS, CUSTOMER_SEGMENT_MONTH, DIM_CUSTOMER
-from retail_platform.defs.closed import open_month
+from retail_platform.defs.closed import open_month, with_plots
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.plots import heat_map_plot, stacked_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, written
@@ -37,7 +37,7 @@ KEY = key_of(CUSTOMER_SEGMENT_MONTH)
     pool=LAKE_POOL,
 )
 def customer_segment_month(
-    lake: dg.ResourceParam[Lake],
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
     """Judge every customer at every close, when a month has closed or a closed one has changed."""
     table, month, position = CUSTOMER_SEGMENT_MONTH, open_month(lake), lake.position(CUSTOMER_MONTHS)
@@ -49,9 +49,10 @@ def customer_segment_month(
     yield from require(KEY, [*checks, every_month_has_its_row(frame, months, month), versions])
     changed = days_that_differ(before, frame) if made_again else []
     rows = frame.filter(pl.col("as_of_date").is_in(changed))
+    more = {"made_again": made_again, "months_written": len(changed)}
+    more = with_plots(context, lake, table, frame, more, _plots)
     version = lake.replace_days(table, rows, [Days(day, day + ONE_DAY) for day in changed], position)
-    plots = _plots(frame) if changed and frame.height else {}
-    yield written(lake, table, rows, version, made_again=made_again, months_written=len(changed), **plots)
+    yield written(lake, table, rows, version, **more)
 
 
 def _stands(lake: Lake, month: date) -> bool:
