@@ -350,7 +350,9 @@ class CustomerValue(Contract):
         description="Probability that the customer has not left for good; 1 for one with a single order day.",
     )
     churn_probability: pl.Float64 = pa.Field(
-        nullable=True, in_range={"min_value": 0, "max_value": 1}, description="1 - probability_alive."
+        nullable=True,
+        in_range={"min_value": 0, "max_value": 1},
+        description="Probability of no order in the 180 days after as_of_date.",
     )
     expected_orders_90d: pl.Float64 = pa.Field(
         nullable=True, ge=0, description="Expected days with an order in the 90 days after as_of_date."
@@ -362,6 +364,11 @@ class CustomerValue(Contract):
         description="Expected orders of the 365 days after as_of_date x expected_order_value, not discounted.",
     )
     historical_value: Money = pa.Field(gt=0, description="Amount of all orders so far; cancellations are not deducted.")
+    holdout_churn_probability: pl.Float64 = pa.Field(
+        nullable=True,
+        in_range={"min_value": 0, "max_value": 1},
+        description="Probability of no order in the last 180 days as foretold before them; null for a later customer.",
+    )
     holdout_expected_orders: pl.Float64 = pa.Field(
         nullable=True,
         ge=0,
@@ -369,6 +376,14 @@ class CustomerValue(Contract):
     )
     holdout_order_days: pl.Int64 = pa.Field(
         nullable=True, ge=0, description="Days with an order that came in them; null for a customer who came later."
+    )
+    holdout_expected_value: Money = pa.Field(
+        nullable=True,
+        ge=0,
+        description="holdout_expected_orders x the expected value of an order before them; null for a later customer.",
+    )
+    holdout_value: Money = pa.Field(
+        nullable=True, ge=0, description="Amount of the orders that came in them; null for a customer who came later."
     )
 
 

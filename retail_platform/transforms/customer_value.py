@@ -3,6 +3,7 @@
 The models themselves are in `lifetimes.py`; which lines are read and when a table is made again stays with the caller.
 """
 
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import numpy as np
@@ -12,7 +13,11 @@ from retail_platform.contracts import CUSTOMER_VALUE
 from retail_platform.transforms.lifetimes import FitError, Histories, OrderModel, ValueModel, fit_orders, fit_values
 
 HOLDOUT_DAYS = 180
-"""The last days, foretold from what was known before them and compared with what came."""
+"""The last days, foretold from what was known before them and compared with what came.
+
+As many days ahead without an order are churn."""
+RULES = f"churn is no order in {HOLDOUT_DAYS} days"
+"""Kept with the table, which is made again when they change."""
 NEXT_ORDERS_DAYS = 90
 YEAR_DAYS = 365
 FEWEST_REPEATERS = 50
@@ -41,7 +46,7 @@ def order_days(lines: pl.LazyFrame) -> pl.LazyFrame:
     return days.filter(pl.col("amount") > 0)
 
 
-def customer_values(orders: pl.DataFrame, as_of: date) -> tuple[pl.DataFrame, dict[str, float]]:
+def customer_values(orders: pl.DataFrame, as_of: date) -> tuple[pl.DataFrame, dict[str, float | str]]:
     """Sum up every customer's order days and foretell the coming ones.
 
     Args:
@@ -49,20 +54,47 @@ def customer_values(orders: pl.DataFrame, as_of: date) -> tuple[pl.DataFrame, di
         as_of: the day at whose end everything is judged.
 
     Returns:
-        Rows of contract `CustomerValue`, ordered by customer_id, and the fitted parameters by name; where fewer than
-        `FEWEST_REPEATERS` customers came back, or no fit was found, what the models would say is null and the
-        parameters are none.
+        Rows of contract `CustomerValue`, ordered by customer_id; and the fitted parameters by name, with the reason for
+        each fit that failed (`orders_fit_error`, `values_fit_error`, those of the hold-out with `holdout_` before).
+        What the models would say is null for such a fit, and where fewer than `FEWEST_REPEATERS` customers came back.
     """
     known = _histories(orders)
-    value, order_model = _fitted_values(known), _fitted_orders(known, as_of)
-    held_out = _held_out(orders, as_of - timedelta(days=HOLDOUT_DAYS))
+    models = _fitted(known, as_of)
+    held_out, errors = _held_out(orders, as_of - timedelta(days=HOLDOUT_DAYS))
     frame = (
-        _foretold(known, as_of, order_model, value)
+        _foretold(known, as_of, models)
         .join(held_out, on="customer_id", how="left")
         .select(pl.col(name).cast(dtype) for name, dtype in CUSTOMER_VALUE.schema.items())
         .sort("customer_id")
     )
-    return frame, {**(vars(order_model) if order_model else {}), **(vars(value) if value else {})}
+    said = [vars(model) for model in (models.orders, models.values) if model] + [models.errors]
+    said.append({f"holdout_{name}": reason for name, reason in errors.items()})
+    return frame, {name: value for part in said for name, value in part.items()}
+
+
+@dataclass
+class _Models:
+    """What is fitted to customers, and why what is not could not be; neither where too few came back."""
+
+    orders: OrderModel | None = None
+    values: ValueModel | None = None
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+def _fitted(known: pl.DataFrame, end: date) -> _Models:
+    """Values are fitted to those with two order days or more: one order says nothing of how a customer's scatter."""
+    repeaters, models = known.filter(pl.col("order_days") > 1), _Models()
+    if repeaters.height < FEWEST_REPEATERS:
+        return models
+    try:
+        models.orders = fit_orders(_as_model_sees(known, end))
+    except FitError as error:
+        models.errors["orders_fit_error"] = str(error)
+    try:
+        models.values = fit_values(*_counts_and_means(repeaters))
+    except FitError as error:
+        models.errors["values_fit_error"] = str(error)
+    return models
 
 
 def _histories(orders: pl.DataFrame) -> pl.DataFrame:
@@ -70,29 +102,41 @@ def _histories(orders: pl.DataFrame) -> pl.DataFrame:
     return orders.group_by("customer_id").agg(**HISTORY).sort("customer_id")
 
 
-def _held_out(orders: pl.DataFrame, cut: date) -> pl.DataFrame:
+def _held_out(orders: pl.DataFrame, cut: date) -> tuple[pl.DataFrame, dict[str, str]]:
     """What was expected of each customer known at the end of the cut for the days after it, and what came."""
     known = _histories(orders.filter(pl.col("sale_date") <= cut))
-    model = _fitted_orders(known, cut)
-    came = orders.filter(pl.col("sale_date") > cut).group_by("customer_id").agg(holdout_order_days=pl.len())
-    expected = _expected(model, known, cut, HOLDOUT_DAYS).alias("holdout_expected_orders")
-    counted = known.select("customer_id", expected).join(came, on="customer_id", how="left")
-    return counted.with_columns(pl.col("holdout_order_days").fill_null(0))
+    models = _fitted(known, cut)
+    coming = _expected(models.orders, known, cut, HOLDOUT_DAYS)
+    expected = known.select(
+        "customer_id",
+        holdout_churn_probability=_churn(models.orders, known, cut),
+        holdout_expected_orders=coming,
+        holdout_expected_value=(coming * _order_value(models.values, known)).round(4),
+    )
+    later = orders.filter(pl.col("sale_date") > cut).group_by("customer_id")
+    came = later.agg(holdout_order_days=pl.len(), holdout_value=pl.col("amount").sum())
+    compared = expected.join(came, on="customer_id", how="left")
+    return compared.with_columns(pl.col("holdout_order_days", "holdout_value").fill_null(0)), models.errors
 
 
-def _foretold(known: pl.DataFrame, as_of: date, orders: OrderModel | None, values: ValueModel | None) -> pl.DataFrame:
+def _foretold(known: pl.DataFrame, as_of: date, models: _Models) -> pl.DataFrame:
+    orders, value = models.orders, _order_value(models.values, known)
     alive = _floats(None if orders is None else orders.probability_alive(_as_model_sees(known, as_of)), known)
-    value = _floats(None if values is None else values.expected_value(*_counts_and_means(known)), known)
     year = _expected(orders, known, as_of, YEAR_DAYS)
     return known.with_columns(
         as_of_date=pl.lit(as_of),
         mean_order_value=(pl.col("historical_value").cast(pl.Float64) / pl.col("order_days")).round(4),
         probability_alive=alive.round(6),
-        churn_probability=(1 - alive).round(6),
+        churn_probability=_churn(orders, known, as_of),
         expected_orders_90d=_expected(orders, known, as_of, NEXT_ORDERS_DAYS),
         expected_order_value=value.round(4),
         predicted_value_12m=(year * value).round(4),
     )
+
+
+def _churn(model: OrderModel | None, known: pl.DataFrame, end: date) -> pl.Series:
+    found = None if model is None else model.probability_silent(_as_model_sees(known, end), HOLDOUT_DAYS)
+    return _floats(found, known).round(6)
 
 
 def _expected(model: OrderModel | None, known: pl.DataFrame, end: date, days: int) -> pl.Series:
@@ -100,24 +144,8 @@ def _expected(model: OrderModel | None, known: pl.DataFrame, end: date, days: in
     return _floats(found, known).round(6)
 
 
-def _fitted_orders(known: pl.DataFrame, end: date) -> OrderModel | None:
-    if known.filter(pl.col("order_days") > 1).height < FEWEST_REPEATERS:
-        return None
-    try:
-        return fit_orders(_as_model_sees(known, end))
-    except FitError:
-        return None
-
-
-def _fitted_values(known: pl.DataFrame) -> ValueModel | None:
-    """Fitted to those with two order days or more: one order says nothing of how a customer's orders scatter."""
-    repeaters = known.filter(pl.col("order_days") > 1)
-    if repeaters.height < FEWEST_REPEATERS:
-        return None
-    try:
-        return fit_values(*_counts_and_means(repeaters))
-    except FitError:
-        return None
+def _order_value(model: ValueModel | None, known: pl.DataFrame) -> pl.Series:
+    return _floats(None if model is None else model.expected_value(*_counts_and_means(known)), known)
 
 
 def _as_model_sees(known: pl.DataFrame, end: date) -> Histories:

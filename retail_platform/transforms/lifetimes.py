@@ -79,6 +79,22 @@ class OrderModel:
         shrunk = ((alpha + age) / (alpha + age + days)) ** (r + x) * series
         return np.asarray((a + b + x - 1) / (a - 1) * (1 - shrunk) / (1 + self._left_odds(customers)), np.float64)
 
+    def probability_silent(self, customers: Histories, days: float) -> Floats:
+        """Probability that each customer has no order in the coming days, having left or not.
+
+        A customer leaves only after an order, so one that is alive at T stays so until its next order, and its rate is
+        then distributed as Gamma(r + x, alpha + T) whatever its probability of leaving: prior times likelihood are
+        rate^(r + x - 1) e^(-rate (alpha + T)) times a factor without the rate. The mean of e^(-rate * days) over it
+        is ((alpha + T) / (alpha + T + days))^(r + x). Silent is who has left, or is alive and does not order.
+
+        Args:
+            customers: their histories.
+            days: how far ahead, from the end of what is known.
+        """
+        known = self.alpha + customers.age
+        silent = (known / (known + days)) ** (self.r + customers.repeats)
+        return np.asarray(1 - self.probability_alive(customers) * (1 - silent), np.float64)
+
     def _left_odds(self, customers: Histories) -> Floats:
         x = customers.repeats
         ratio = (self.alpha + customers.age) / (self.alpha + customers.recency)

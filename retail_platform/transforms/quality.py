@@ -18,8 +18,12 @@ from retail_platform.transforms.categories import UNCLASSIFIED
 from retail_platform.transforms.customer_value import FEWEST_REPEATERS
 
 EVIDENCE_ROWS = 20
-HOLDOUT_TOLERANCE = 0.15
-"""Of the orders that came: by so much may those foretold differ in total."""
+HOLDOUT_ORDERS_TOLERANCE, HOLDOUT_VALUE_TOLERANCE = 0.15, 0.25
+"""Of the orders and the amount that came: by so much may those foretold differ in total."""
+HOLDOUT_CHURN_TOLERANCE = 0.10
+"""Of all customers: by so much may the mean churn probability differ from the share without an order."""
+LEAST_HOLDOUT_AUC = 0.65
+"""Of pairs of a customer without and one with an order, in which the first has the higher churn probability."""
 RECOUNTED_PAIRS = 20
 
 RECOUNT = """
@@ -135,32 +139,75 @@ def counts_match_silver(quality: pl.DataFrame, lines: pl.DataFrame, rejects: pl.
 
 
 def holdout_is_calibrated(values: pl.DataFrame) -> Finding:
-    """Whether the orders of the last 180 days were foretold from what was known before them, within 15 % in total.
+    """Whether orders, value and churn of the last 180 days are what was foretold, and churn ranks customers rightly.
+
+    In total within 15 % of the orders and 25 % of the value that came, and 10 points of the share without an order;
+    and with an AUC of 0.65 or more, where some customers ordered and some did not.
 
     Args:
         values: the customers (contract `CustomerValue`).
     """
     known = values.filter(pl.col("holdout_order_days").is_not_null())
-    repeats = pl.col("order_days") > 1, pl.col("order_days") - pl.col("holdout_order_days") > 1
-    fittable = [frame.filter(is_repeater).height for frame, is_repeater in zip((values, known), repeats, strict=True)]
-    fitted = [values["probability_alive"].count() > 0, known["holdout_expected_orders"].count() > 0]
-    lacking = [count for count, is_fitted in zip(fittable, fitted, strict=True) if not is_fitted]
-    if lacking:
+    if lacking := _not_fitted(values, known):
         return Finding(
             "holdout_is_calibrated",
-            max(lacking) < FEWEST_REPEATERS,
-            f"Not judged: no model is fitted to {max(lacking)} customers who came back; {FEWEST_REPEATERS} are enough, "
-            "and then a fit that finds no maximum is the cause.",
+            max(lacking.values()) < FEWEST_REPEATERS,
+            f"Not judged: nothing is in {', '.join(lacking)}, with {max(lacking.values())} customers who came back; "
+            f"{FEWEST_REPEATERS} are enough, and then a fit that failed is the cause (the asset's metadata has it).",
         )
-    known = known.drop_nulls("holdout_expected_orders")
-    expected, came = float(known["holdout_expected_orders"].sum()), int(known["holdout_order_days"].sum())
+    judged = known.drop_nulls(("holdout_expected_orders", "holdout_expected_value", "holdout_churn_probability"))
+    measures, auc = _holdout_measures(judged), _holdout_auc(judged)
+    wrong = measures.filter(~pl.col("is_within"))["measure"].to_list()
+    wrong += ["churn_auc"] if auc is not None and auc < LEAST_HOLDOUT_AUC else []
+    found = "; ".join(f"{name} {expected:,.2f} and {came:,.2f}" for name, expected, came, *_ in measures.iter_rows())
+    ranked = "not defined" if auc is None else f"{auc:.3f}"
     return Finding(
         "holdout_is_calibrated",
-        abs(expected - came) <= HOLDOUT_TOLERANCE * came,
-        f"{expected:.0f} order days were expected of {known.height} customers in the last 180 days, {came} came "
-        f"({100 * (expected / came - 1) if came else 100:+.1f} %; {100 * HOLDOUT_TOLERANCE:.0f} % is allowed).",
-        {"expected": expected, "came": came, "customers": known.height, "deciles": holdout_deciles(values)},
+        not wrong,
+        f"Expected of {judged.height} customers in the last 180 days, and come: {found}; AUC of the churn probability "
+        f"{ranked} ({LEAST_HOLDOUT_AUC} is the least). Out of bounds: {', '.join(wrong) or 'nothing'}.",
+        {"measures": measures, "churn_auc": auc, "customers": judged.height, "deciles": holdout_deciles(values)},
     )
+
+
+def _not_fitted(values: pl.DataFrame, known: pl.DataFrame) -> dict[str, int]:
+    """The columns in which a model says nothing at all, with the customers whom it could have been fitted to."""
+    now, before = pl.col("order_days") > 1, pl.col("order_days") - pl.col("holdout_order_days") > 1
+    repeaters = {
+        **dict.fromkeys(("probability_alive", "expected_order_value"), values.filter(now).height),
+        **dict.fromkeys(("holdout_expected_orders", "holdout_expected_value"), known.filter(before).height),
+    }
+    return {name: count for name, count in repeaters.items() if values[name].count() == 0}
+
+
+def _holdout_measures(judged: pl.DataFrame) -> pl.DataFrame:
+    """What was expected and what came in total: measure, expected, came, allowed (largest difference), is_within."""
+    count, churn = max(judged.height, 1), "holdout_churn_probability"
+    orders, value = (float(judged[name].sum()) for name in ("holdout_order_days", "holdout_value"))
+    silent = judged.filter(pl.col("holdout_order_days") == 0).height
+    expected = {
+        name: float(judged[name].sum()) for name in ("holdout_expected_orders", "holdout_expected_value", churn)
+    }
+    rows = [
+        ("order_days", expected["holdout_expected_orders"], orders, HOLDOUT_ORDERS_TOLERANCE * orders),
+        ("value", expected["holdout_expected_value"], value, HOLDOUT_VALUE_TOLERANCE * value),
+        ("silent_share", expected[churn] / count, silent / count, HOLDOUT_CHURN_TOLERANCE),
+    ]
+    compared = pl.DataFrame(rows, schema=("measure", "expected", "came", "allowed"), orient="row")
+    return compared.with_columns(is_within=(pl.col("expected") - pl.col("came")).abs() <= pl.col("allowed"))
+
+
+def _holdout_auc(judged: pl.DataFrame) -> float | None:
+    """How often who stayed away had the higher churn probability than who came, ties half; none without both kinds.
+
+    The rank statistic of Mann and Whitney over the pairs of one of each.
+    """
+    ranks = judged.select(
+        rank=pl.col("holdout_churn_probability").rank("average"), is_silent=pl.col("holdout_order_days") == 0
+    )
+    silent = ranks.filter("is_silent")["rank"]
+    pairs = silent.len() * (ranks.height - silent.len())
+    return (float(silent.sum()) - silent.len() * (silent.len() + 1) / 2) / pairs if pairs else None
 
 
 def holdout_deciles(values: pl.DataFrame) -> pl.DataFrame:

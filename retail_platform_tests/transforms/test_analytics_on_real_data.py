@@ -40,7 +40,9 @@ with days as (
 select customer_id, count(*) as order_days, min(sale_date) as first_order_date, max(sale_date) as last_order_date,
   sum(amount)::decimal(18, 4) as historical_value,
   case when min(sale_date) <= date '2011-11-30' - 180
-    then count(*) filter (sale_date > date '2011-11-30' - 180) end as holdout_order_days
+    then count(*) filter (sale_date > date '2011-11-30' - 180) end as holdout_order_days,
+  case when min(sale_date) <= date '2011-11-30' - 180
+    then coalesce(sum(amount) filter (sale_date > date '2011-11-30' - 180), 0)::decimal(18, 4) end as holdout_value
 from days group by 1 order by 1
 """
 
@@ -67,12 +69,16 @@ def test_histories_equal_sql_and_the_hold_out_is_within_its_bound(silver: duckdb
     orders = order_days(lines.filter(pl.col("sale_date") <= AS_OF)).collect()
     values, _ = customer_values(orders, AS_OF)
     expected = silver.sql(CUSTOMERS).fetchall()
-    columns = ("order_days", "first_order_date", "last_order_date", "historical_value", "holdout_order_days")
+    columns = ("order_days", "first_order_date", "last_order_date", "historical_value")
     finding = holdout_is_calibrated(values)
-    print(finding.description, finding.evidence["deciles"], sep="\n")
+    print(finding.description, finding.evidence["measures"], finding.evidence["deciles"], sep="\n")
 
-    assert values.select("customer_id", *columns).rows() == expected
+    assert values.select("customer_id", *columns, "holdout_order_days", "holdout_value").rows() == expected
     assert finding.passed
-    assert abs(finding.evidence["expected"] / finding.evidence["came"] - 1) < 0.01
+    off = {name: expected / came - 1 for name, expected, came, *_ in finding.evidence["measures"].iter_rows()}
+    assert abs(off["order_days"]) < 0.01
+    assert abs(off["silent_share"]) < 0.01
+    assert -0.15 < off["value"] < 0
+    assert finding.evidence["churn_auc"] > 0.8
     deciles = finding.evidence["deciles"]
     assert ((deciles["expected"] - deciles["came"]).abs() / deciles["came"]).max() < 0.3

@@ -73,7 +73,8 @@ def test_customers_are_foretold_and_held_out() -> None:
     assert contract_holds(CUSTOMER_VALUE, frame).passed
     assert holdout_is_calibrated(frame).passed
     assert 0 < frame["holdout_order_days"].sum() <= orders.filter(pl.col("sale_date") > cut).height
-    assert first["churn_probability"] == pytest.approx(1 - first["probability_alive"])
+    assert first["churn_probability"] > 1 - first["probability_alive"]
+    assert frame.filter(pl.col("order_days") == 1)["churn_probability"].min() > 0  # type: ignore[operator]
     assert first["predicted_value_12m"] > first["expected_order_value"] * Decimal(first["expected_orders_90d"])
     repeaters = frame.filter(pl.col("order_days") > 3)
     just_now = pl.col("last_order_date") > AS_OF - timedelta(days=10)
@@ -90,29 +91,95 @@ def test_the_order_of_rows_changes_nothing() -> None:
 def test_what_was_known_before_decides_the_hold_out() -> None:
     orders, cut = orders_of(100), AS_OF - timedelta(days=180)
     known = orders.filter(pl.col("sale_date") <= cut)
-    came = [known.unique("customer_id").with_columns(sale_date=AS_OF - timedelta(days=n)) for n in (0, 1)]
+    came = [known.unique("customer_id", keep="first").with_columns(sale_date=AS_OF - timedelta(days=n)) for n in (0, 1)]
     before, after = (
         customer_values(frame, AS_OF)[0].drop_nulls("holdout_order_days")
         for frame in (orders, pl.concat([known, *came]))
     )
 
-    assert after["holdout_expected_orders"].equals(before["holdout_expected_orders"])
+    foretold = pl.col("holdout_churn_probability", "holdout_expected_orders", "holdout_expected_value")
+    assert after.select(foretold).equals(before.select(foretold))
     assert after["holdout_order_days"].unique().to_list() == [2]
+    assert after["holdout_value"].sum() == sum(frame["amount"].sum() for frame in came)
+
+
+@pytest.fixture(scope="module")
+def foretold() -> pl.DataFrame:
+    return customer_values(orders_of(400), AS_OF)[0]
+
+
+def total(column: str, of: str, factor: float) -> pl.Expr:
+    """The column, so that its total is so many times that of the other."""
+    return pl.col(column) * (factor * pl.col(of).cast(pl.Float64).sum() / pl.col(column).cast(pl.Float64).sum())
+
+
+SILENT = (pl.col("holdout_order_days") == 0).cast(pl.Float64)
+CHURN = "holdout_churn_probability"
 
 
 @pytest.mark.parametrize(
-    ("expected", "passes"), [(2.0, True), (2.29, True), (1.71, True), (2.31, False), (1.69, False)]
+    ("changed", "wrong"),
+    [
+        (total("holdout_expected_orders", "holdout_order_days", 1.14), "nothing"),
+        (total("holdout_expected_orders", "holdout_order_days", 0.86), "nothing"),
+        (total("holdout_expected_orders", "holdout_order_days", 1.16), "order_days"),
+        (total("holdout_expected_orders", "holdout_order_days", 0.84), "order_days"),
+        (total("holdout_expected_value", "holdout_value", 1.24), "nothing"),
+        (total("holdout_expected_value", "holdout_value", 0.76), "nothing"),
+        (total("holdout_expected_value", "holdout_value", 1.26), "value"),
+        (total("holdout_expected_value", "holdout_value", 0.74), "value"),
+        (pl.col("holdout_expected_value") * 10, "value"),
+        ((0.05 + 0.9 * SILENT).alias(CHURN), "nothing"),
+        ((0.3 + 0.7 * SILENT).alias(CHURN), "silent_share"),
+        (SILENT.mean().alias(CHURN), "churn_auc"),
+        ((0.6 - 0.1 * SILENT).alias(CHURN), "churn_auc"),
+        (pl.lit(1.0).alias(CHURN), "silent_share, churn_auc"),
+    ],
 )
-def test_a_total_that_is_off_is_found(expected: float, passes: bool) -> None:
-    frame, _ = customer_values(orders_of(100), AS_OF)
-    known = frame.with_columns(holdout_expected_orders=pl.lit(expected), holdout_order_days=pl.lit(2, dtype=pl.Int64))
+def test_what_is_out_of_bounds_is_found(foretold: pl.DataFrame, changed: pl.Expr, wrong: str) -> None:
+    known = foretold.drop_nulls("holdout_order_days").with_columns(changed)
+    finding = holdout_is_calibrated(known)
 
-    assert holdout_is_calibrated(known).passed is passes
+    assert finding.description.endswith(f"Out of bounds: {wrong}.")
+    assert finding.passed is (wrong == "nothing")
+
+
+def test_the_churn_of_the_hold_out_is_ranked_with_ties_by_half(foretold: pl.DataFrame) -> None:
+    churn, came = [0.1, 0.5, 0.5, 0.9, 0.9], [1, 0, 2, 0, 1]
+    known = foretold.drop_nulls("holdout_order_days").head(5)
+    ranked = known.with_columns(pl.Series(CHURN, churn), pl.Series("holdout_order_days", came))
+    alike = known.with_columns(holdout_order_days=pl.lit(1, dtype=pl.Int64))
+
+    # Of the six pairs of one that stayed away and one that came: right 1, half, wrong; right, right, half.
+    assert holdout_is_calibrated(ranked).evidence["churn_auc"] == pytest.approx(4 / 6)
+    assert holdout_is_calibrated(alike).evidence["churn_auc"] is None
+
+
+def test_tenths_of_the_hold_out_are_equal_in_size(foretold: pl.DataFrame) -> None:
+    known = foretold.drop_nulls("holdout_order_days").head(100)
+
     assert holdout_deciles(known)["customers"].to_list() == [10] * 10
 
 
-@pytest.mark.parametrize("lost", ["probability_alive", "holdout_expected_orders"])
-def test_a_model_that_could_not_be_fitted_is_found(lost: str) -> None:
-    frame, _ = customer_values(orders_of(2 * FEWEST_REPEATERS), AS_OF)
+@pytest.mark.parametrize(
+    "lost", ["probability_alive", "expected_order_value", "holdout_expected_orders", "holdout_expected_value"]
+)
+def test_a_model_that_could_not_be_fitted_is_found(foretold: pl.DataFrame, lost: str) -> None:
+    finding = holdout_is_calibrated(foretold.with_columns(pl.lit(None, dtype=pl.Float64).alias(lost)))
 
-    assert not holdout_is_calibrated(frame.with_columns(pl.lit(None, dtype=pl.Float64).alias(lost))).passed
+    assert not finding.passed
+    assert lost in finding.description
+
+
+def test_a_failed_fit_says_why() -> None:
+    orders = orders_of(2 * FEWEST_REPEATERS)
+    means = 10 ** (pl.col("customer_id").cast(pl.Float64) / 15)
+    frame, said = customer_values(orders.with_columns(amount=means.cast(pl.Decimal(38, 4))), AS_OF)
+    finding = holdout_is_calibrated(frame)
+
+    assert {name for name in said if name.endswith("_error")} == {"values_fit_error", "holdout_values_fit_error"}
+    assert "has no mean itself" in str(said["values_fit_error"])
+    assert frame["expected_orders_90d"].null_count() == frame["expected_order_value"].count() == 0
+    assert contract_holds(CUSTOMER_VALUE, frame).passed
+    assert not finding.passed
+    assert "expected_order_value, holdout_expected_value" in finding.description

@@ -75,6 +75,22 @@ def test_who_never_came_back_counts_as_alive_and_silence_after_many_orders_as_go
     assert busy > 0.9
 
 
+def test_the_probability_of_silence_is_the_share_that_stays_away() -> None:
+    customers, came = simulate(TRUE, 10_000, DAYS, 180.0, seed=3)
+    silent = TRUE.probability_silent(customers, 180.0)
+    once, tenth = customers.repeats == 0, np.argsort(np.argsort(silent)) * 10 // silent.size
+    for group in (once, ~once, *(tenth == number for number in range(10))):
+        error = np.sqrt((silent * (1 - silent))[group].sum()) / group.sum()
+        assert (came[group] == 0).mean() == pytest.approx(silent[group].mean(), abs=3 * error)
+
+
+def test_silence_shrinks_with_time_to_the_probability_of_having_left() -> None:
+    customers = Histories(np.array([0.0, 5.0]), np.array([0.0, 50.0]), np.array([60.0, 90.0]))
+    assert TRUE.probability_silent(customers, 0.0) == pytest.approx(1.0)
+    assert TRUE.probability_silent(customers, 1e12) == pytest.approx(1 - TRUE.probability_alive(customers), abs=1e-6)
+    assert (TRUE.probability_silent(customers, 30.0) > TRUE.probability_silent(customers, 60.0)).all()
+
+
 def test_expected_orders_grow_with_time_and_start_at_none() -> None:
     customers = Histories(np.array([2.0]), np.array([50.0]), np.array([60.0]))
     assert TRUE.expected_orders(customers, 1e-9)[0] == pytest.approx(0.0, abs=1e-6)

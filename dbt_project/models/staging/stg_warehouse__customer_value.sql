@@ -18,8 +18,11 @@ renamed as (
         expected_order_value,
         predicted_value_12m,
         historical_value,
+        holdout_churn_probability,
         holdout_expected_orders,
-        holdout_order_days
+        holdout_order_days,
+        holdout_expected_value,
+        holdout_value
     from source
 )
 
