@@ -1,6 +1,6 @@
 {{ config(meta={'dagster': {'ref': {'name': 'customer_lifetime'}}}) }}
 
--- Customers, their orders and their net revenue are the same in the facts of known customers, in customer_lifetime and
+-- Customers, their orders and their net revenue, in each currency, are the same in the facts of known customers, in customer_lifetime and
 -- in customer_segments; the cohorts hold every customer with an order.
 with
 
@@ -10,7 +10,9 @@ totals as (
         count(distinct customer_id) as customer_count,
         -- An invoice of two customers is an order of each.
         count(distinct (customer_id, invoice_key)) filter (where not is_cancelled) as order_count,
-        coalesce(sum(net_revenue), 0) as net_revenue
+        coalesce(sum(net_revenue), 0) as net_revenue,
+        {{ whole_sum('net_revenue_eur') }} as net_revenue_eur,
+        {{ whole_sum('net_revenue_usd') }} as net_revenue_usd
     from {{ ref('int_invoices__pivoted_by_line_type') }}
     where customer_id is not null
     union all
@@ -18,14 +20,18 @@ totals as (
         'customer_lifetime' as model,
         count(*) as customer_count,
         coalesce(sum(order_count), 0) as order_count,
-        coalesce(sum(net_revenue), 0) as net_revenue
+        coalesce(sum(net_revenue), 0) as net_revenue,
+        {{ whole_sum('net_revenue_eur') }} as net_revenue_eur,
+        {{ whole_sum('net_revenue_usd') }} as net_revenue_usd
     from {{ ref('customer_lifetime') }}
     union all
     select
         'customer_segments' as model,
         coalesce(sum(customer_count), 0) as customer_count,
         coalesce(sum(order_count), 0) as order_count,
-        coalesce(sum(net_revenue), 0) as net_revenue
+        coalesce(sum(net_revenue), 0) as net_revenue,
+        {{ whole_sum('net_revenue_eur') }} as net_revenue_eur,
+        {{ whole_sum('net_revenue_usd') }} as net_revenue_usd
     from {{ ref('customer_segments') }}
 ),
 
@@ -47,7 +53,13 @@ select
     order_count,
     net_revenue
 from totals
-where (select count(distinct (totals.customer_count, totals.order_count, totals.net_revenue)) from totals) > 1
+where (
+    select
+        count(distinct (
+            totals.customer_count, totals.order_count, totals.net_revenue, totals.net_revenue_eur, totals.net_revenue_usd
+        ))
+    from totals
+) > 1
 union all
 select
     'cohort_retention' as model,

@@ -24,7 +24,7 @@ from retail_platform.contracts import (
 from retail_platform.contracts.forecasts import ALL_COUNTRIES
 from retail_platform.defs.closed import fingerprint, kept, open_week, stands, with_plots
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
-from retail_platform.defs.plots import forecast_plot, revenue_band_plot
+from retail_platform.defs.plots import forecast_plot, revenue_band_plot, revenue_bands_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of
 from retail_platform.lakehouse.days import ONE_DAY, Days
 from retail_platform.lakehouse.lake import Lake
@@ -32,6 +32,7 @@ from retail_platform.reference.bank_holidays import read_bank_holidays
 from retail_platform.transforms.anomalies import (
     anomalies_are_few,
     every_judged_day_is_in_the_facts,
+    largest_members,
     revenue_anomalies,
 )
 from retail_platform.transforms.forecasts import DEMAND, REVENUE
@@ -50,6 +51,7 @@ Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
 SOURCES = (key_of(FACT_SALE), key_of(DIM_COUNTRY), key_of(DIM_PRODUCT))
 SUBJECTS = {REVENUE_FORECAST: REVENUE, DEMAND_FORECAST: DEMAND}
 PAST_DRAWN = timedelta(days=90)
+MEMBERS_DRAWN = {"total": 1, "country": 3, "category": 4}
 
 
 @dg.multi_asset(
@@ -104,6 +106,9 @@ def anomalies(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -
         judged = revenue_anomalies(daily).with_columns(as_of_date=pl.lit(as_of))
         frame = judged.select(list(REVENUE_ANOMALIES.schema)).sort(REVENUE_ANOMALIES.key)
     more = with_plots(context, lake, REVENUE_ANOMALIES, frame, more, _band)
+            more["members"] = revenue_bands_plot(
+                largest_members(frame, MEMBERS_DRAWN), "Net revenue per day and its expected band, largest members"
+            )
     totals = facts.group_by("sale_date").agg(net_revenue=pl.col("total_amount").sum()).collect()
     findings = [contract_holds(REVENUE_ANOMALIES, frame), keys_are_unique(REVENUE_ANOMALIES, frame)]
     yield from require(key, [*findings, every_judged_day_is_in_the_facts(frame, totals)])

@@ -8,11 +8,12 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+import psycopg
 
 from retail_platform.contracts import FACT_SALE, SILVER_DAYS, SILVER_SALES
 from retail_platform.defs.cohorts import COHORTS, cohort_plots
 from retail_platform.defs.layers import LAKE_POOL, OWNERS, TRANSIENT_FAULTS, asset_key
-from retail_platform.defs.models import asset_keys, build, data_test_specs, model_specs, read_manifest
+from retail_platform.defs.models import Json, asset_keys, build, data_test_specs, model_specs, read_manifest
 from retail_platform.defs.reports import check_specs, require
 from retail_platform.lakehouse.days import ONE_DAY
 from retail_platform.lakehouse.lake import Lake
@@ -23,6 +24,7 @@ from retail_platform.warehouse.connection import Database
 from retail_platform.warehouse.load import pending_days
 from retail_platform.warehouse.publish import built_days, publish_marts, record_build
 from retail_platform.warehouse.server import warehouse_database
+from retail_platform.warehouse.tables import table_columns
 from retail_platform.warehouse.totals import revenue_totals
 
 PUBLICATION = asset_key("marts", "publication")
@@ -46,7 +48,8 @@ def dbt_marts(
     database = warehouse_database(settings)
     with database.connect() as connection:
         days = pending_days(connection)
-    environment = database.environment() | _range_environment(days)
+        replaced = {} if lacks_columns(connection, MANIFEST) else days
+    environment = database.environment() | _range_environment(replaced)
     runner = dbt.result().dbtRunner()
     for event in build(runner, asset_keys(MANIFEST), settings.home / "dbt", environment):
         yield _with_cohorts(context.instance, event, database, days) if event.asset_key == COHORTS else event
@@ -66,6 +69,21 @@ def _with_cohorts(
     with database.connect() as connection:
         plots = cohort_plots(instance, closed_cohorts(connection), days)
     return event._replace(metadata={**(event.metadata or {}), **plots})
+
+
+def lacks_columns(connection: psycopg.Connection, manifest: Json) -> bool:
+    """Whether a table that is built by day range lacks a column of its model: dbt adds it, and only all days fill it.
+
+    Args:
+        connection: of the warehouse.
+        manifest: as `read_manifest` gives it.
+    """
+    for node in manifest["nodes"].values():
+        if node["config"].get("materialized") == "incremental":
+            built = table_columns(connection, node["schema"], node["name"])
+            if built and not node["columns"].keys() <= built.keys():
+                return True
+    return False
 
 
 def _range_environment(days: Collection[date]) -> dict[str, str]:

@@ -54,6 +54,45 @@ def revenue_band_plot(days: pl.DataFrame, title: str) -> dg.MarkdownMetadataValu
         title: what is shown.
     """
     figure, axes = _figure(title)
+    _draw_band(axes, days)
+    figure.legend(loc="outside right upper", fontsize="small")
+    return _image(figure, title)
+
+
+def revenue_bands_plot(members: Sequence[pl.DataFrame], title: str) -> dg.MarkdownMetadataValue:
+    """A small picture as in `revenue_band_plot` for each of some members, side by side, as an image inside Markdown.
+
+    Args:
+        members: contract `RevenueAnomalies` of one member each, by day.
+        title: what is shown.
+    """
+    figure, panels = _panels(title, len(members), columns=2, right=1.7)
+    for axes, days in zip(panels, members, strict=True):
+        dimension, member = days.select("dimension", "member").row(0)
+        axes.set_title(f"{dimension}: {member}", fontsize="medium")
+        _draw_band(axes, days)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="upper right", fontsize="small")
+    return _image(figure, title)
+
+
+def flagged_lines_plot(counts: pl.DataFrame, title: str) -> dg.MarkdownMetadataValue:
+    """The flagged lines of each day, a picture for each measure, as an image inside Markdown.
+
+    Args:
+        counts: sale_date, and the lines flagged for each measure in a column of its name, by day.
+        title: what is shown.
+    """
+    measures = counts.columns[1:]
+    figure, panels = _panels(title, len(measures), columns=1, right=0.3)
+    for axes, measure in zip(panels, measures, strict=True):
+        axes.set_title(measure, fontsize="medium")
+        axes.vlines(_dates(counts["sale_date"]), 0, counts[measure].to_numpy(), linewidth=0.8)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("lines")
+    return _image(figure, title)
+
+
+def _draw_band(axes: Any, days: pl.DataFrame) -> None:
     dates = _dates(days["sale_date"])
     low, expected, high, revenue = (_floats(days[f"{name}_revenue"]) for name in ("low", "expected", "high", "net"))
     axes.fill_between(dates, low, high, alpha=0.2, linewidth=0, label="expected band")
@@ -61,8 +100,6 @@ def revenue_band_plot(days: pl.DataFrame, title: str) -> dg.MarkdownMetadataValu
     axes.plot(dates, revenue, linewidth=0.6, color="black", label="net revenue")
     outside = days["is_anomaly"].to_numpy()
     axes.plot(dates[outside], revenue[outside], "o", markersize=5, color="tab:red", label="anomaly")
-    figure.legend(loc="outside right upper", fontsize="small")
-    return _image(figure, title)
 
 
 def forecast_plot(forecast: pl.DataFrame, past: pl.DataFrame, title: str) -> dg.MarkdownMetadataValue:
@@ -124,7 +161,7 @@ def quality_trend_plot(scores: pl.DataFrame, threshold: float, title: str) -> dg
     axes.plot(days, known["total_score"].to_numpy(), ".", markersize=3, label="day")
     axes.plot(days, mean.to_numpy(), label="mean of 28 days")
     axes.axhline(threshold, color="tab:red", linewidth=0.8, label="held back below")
-    axes.legend(loc="lower left")
+    figure.legend(loc="outside right upper", fontsize="small")
     return _image(figure, title)
 
 
@@ -210,6 +247,28 @@ def _figure(title: str, width: float = 9, height: float = 3) -> tuple[Any, Any]:
     axes.set_title(title)
     axes.grid(alpha=0.3)
     return figure, axes
+
+
+def _panels(title: str, number: int, columns: int, right: float) -> tuple[Any, list[Any]]:
+    """A figure of small pictures over the same days, in rows, with a margin on the right in inches."""
+    from matplotlib.figure import Figure  # as in `_figure`
+
+    rows = -(-number // columns)
+    width, height = 5 + 3.5 * columns, 1 + 1.6 * rows
+    figure = Figure(figsize=(width, height), dpi=80)
+    # Fixed margins: a layout that measures every label takes as long again as the drawing.
+    figure.subplots_adjust(
+        left=0.8 / width, right=1 - right / width, bottom=0.5 / height, top=1 - 0.7 / height, wspace=0.18, hspace=0.35
+    )
+    figure.suptitle(title)
+    panels = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
+    for axes in panels[number:]:
+        axes.remove()
+    for position, axes in enumerate(panels[:number]):
+        axes.grid(alpha=0.3)
+        is_last = position + columns >= number
+        axes.tick_params(axis="x", rotation=30, labelsize="small", labelbottom=is_last)
+    return figure, panels[:number]
 
 
 def _image(figure: Any, title: str) -> dg.MarkdownMetadataValue:

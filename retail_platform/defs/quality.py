@@ -28,7 +28,7 @@ from retail_platform.contracts import (
 )
 from retail_platform.defs.closed import kept, open_month, standing_plots, stands
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
-from retail_platform.defs.plots import drift_plot, quality_trend_plot
+from retail_platform.defs.plots import drift_plot, flagged_lines_plot, quality_trend_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of, written
 from retail_platform.lakehouse.days import ONE_DAY, Days, next_month, stretches
 from retail_platform.lakehouse.lake import Lake
@@ -85,7 +85,12 @@ def outliers(lake: dg.ResourceParam[Lake]) -> Results:
         else stretches(changed)
     )
     version = lake.replace(LINE_OUTLIERS, frame, judged, silver | lake.position(PRODUCT_BANDS))
-    yield written(lake, LINE_OUTLIERS, frame, version, days_judged="all" if changed is None else len(changed))
+    more: dict[str, Any] = {"days_judged": "all" if changed is None else len(changed)}
+    if not frame.is_empty() and (changed is None or len(changed) > 1):  # a single day hardly moves the picture
+        more["flagged"] = flagged_lines_plot(
+            far.flagged_by_day(frame), "Lines per day outside the band of their product"
+        )
+    yield written(lake, LINE_OUTLIERS, frame, version, **more)
 
 
 def _products(lake: Lake, ranges: Sequence[Days] | None) -> pl.LazyFrame:

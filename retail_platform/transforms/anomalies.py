@@ -17,6 +17,7 @@ Sources: Cleveland et al., "STL: A Seasonal-Trend Decomposition Procedure Based 
 Statistics 6 (1990). Cutoff of the robust z: Iglewicz, Hoaglin, "How to Detect and Handle Outliers" (1993).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -179,6 +180,19 @@ def _decompose(values: Floats, is_open: Flags, period: int, rule: AnomalyRule) -
 
 ANOMALY_SHARE = 0.05
 """Of the judged days that may be anomalies; 2.4 % are in the public data (docs/forecasts.md)."""
+
+
+def largest_members(judged: pl.DataFrame, counts: Mapping[str, int]) -> list[pl.DataFrame]:
+    """The judged days of the members of each dimension that have the most revenue, largest first.
+
+    Args:
+        judged: of `ANOMALIES`.
+        counts: the dimensions in order, and how many members of each at most; ties go by name.
+    """
+    revenue = judged.group_by(GROUP).agg(pl.col("net_revenue").sum())
+    ordered = revenue.sort("net_revenue", "member", descending=[True, False])
+    members = [row for name, count in counts.items() for row in ordered.filter(dimension=name).head(count).rows()]
+    return [judged.filter(dimension=name, member=member).sort("sale_date") for name, member, _ in members]
 
 
 def anomalies_are_few(anomalies: pl.DataFrame, share: float = ANOMALY_SHARE) -> Finding:

@@ -99,6 +99,19 @@ def flagged_lines(lines: pl.LazyFrame, bands: pl.DataFrame, rule: OutlierRule | 
     return found.sort(pl.col("robust_z").abs(), *keys, descending=[True, *[False] * len(keys)])
 
 
+def flagged_by_day(flagged: pl.DataFrame) -> pl.DataFrame:
+    """How many lines of each day are far from usual, by measure; days with one only.
+
+    Args:
+        flagged: sale_date and measure of each flagged line.
+
+    Returns:
+        sale_date, unit_price and quantity (lines), by day.
+    """
+    of_measure = {name: (pl.col("measure") == name).sum() for name in MEASURES}
+    return flagged.group_by("sale_date").agg(**of_measure).sort("sale_date")
+
+
 def bands_hold_what_is_expected(bands: pl.DataFrame) -> Finding:
     """Whether each band has its product's median inside, and exactly the products with enough lines have one.
 

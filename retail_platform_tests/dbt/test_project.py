@@ -1,5 +1,6 @@
 """The dbt project, built by dbt on PostgreSQL from a gold worked out by hand."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from psycopg import sql
 from retail_platform.contracts import GOLD_TABLES
 from retail_platform.contracts.gold import SEGMENTS
 from retail_platform.contracts.silver import LINE_TYPES
+from retail_platform.defs.marts import lacks_columns
 from retail_platform.settings import CHECKOUT
 from retail_platform.warehouse.connection import Database
 from retail_platform.warehouse.tables import prepare_warehouse
@@ -171,6 +173,45 @@ def test_amounts_in_other_currencies(built: Project) -> None:
         ("FR", *money("28", "42")),
         ("GB", *money("-15.5", None)),
     ]
+
+
+def test_amounts_of_products_customers_and_cohorts(built: Project) -> None:
+    """The cancellation of 4 January is of customer 1, cohort of December, and of the mug, which has no category."""
+    amounts = "net_revenue_eur, net_revenue_usd from marts_build"
+    assert built.ask(f"select stock_code, {amounts}.product_performance order by 1") == [
+        ("10001", *money("12.5", None)),
+        ("10002", *money("43.2468", "64.8702")),
+    ]
+    assert built.ask(f"select subcategory, {amounts}.category_sales where sale_month = '{JANUARY}' order by 1") == [
+        ("Cutlery & Servers", *money("20", "30")),
+        ("unclassified", *money("-7.5", None)),
+    ]
+    for query in ("customer_id, {}.customer_lifetime order by 1", "rfm_segment, {}.customer_segments order by 1"):
+        assert [row[1:] for row in built.ask(f"select {query.format(amounts)}")] == [
+            money("10.5", None),
+            money("36", "54"),
+        ]
+    cohort = f"select month_number, {amounts}.cohort_retention where cohort_month = '{DECEMBER}' order by 1"
+    assert built.ask(cohort) == [
+        (0, *money("26", "39")),
+        (1, *money("-15.5", None)),
+        (2, *money("0", "0")),
+        (3, *money("0", "0")),
+    ]
+    today = "select metric, value from marts_build.kpi_overview where period = 'today' and unit in ('eur', 'usd')"
+    assert built.ask(f"{today} order by 1") == [("net_revenue_eur", Decimal(8)), ("net_revenue_usd", Decimal(12))]
+
+
+def test_a_new_column_of_months_is_filled_for_every_day(project: Project) -> None:
+    load(project.database, LINES, DAYS)
+    project.build()
+    expected, manifest = project.marts(), json.loads((project.target / "manifest.json").read_bytes())
+    with project.database.connect() as connection:
+        assert not lacks_columns(connection, manifest)
+        connection.execute("alter table intermediate.int_products__summed_by_month drop column net_revenue_eur")
+        assert lacks_columns(connection, manifest)
+    project.build()
+    assert project.marts() == expected
 
 
 def test_category_sales(built: Project) -> None:
@@ -328,6 +369,8 @@ def test_kpi_metrics(built: Project) -> None:
         ("customer_count", 2),
         ("new_customer_count", 1),
         ("unit_count", 11),
+        ("net_revenue_eur", Decimal("20.5")),
+        ("net_revenue_usd", None),
     ]
 
 

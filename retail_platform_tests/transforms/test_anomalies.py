@@ -7,7 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from retail_platform.transforms.anomalies import ANOMALIES, AnomalyRule, judged_groups, revenue_anomalies
+from retail_platform.transforms.anomalies import (
+    ANOMALIES,
+    AnomalyRule,
+    judged_groups,
+    largest_members,
+    revenue_anomalies,
+)
 
 FIRST = date(2010, 1, 3)
 """A Sunday."""
@@ -135,3 +141,13 @@ def test_expected_revenue_and_score_are_those_of_the_decomposition() -> None:
     assert found["score"].to_numpy() == pytest.approx(centred / spread)
     expected = np.sinh(scaled - centred) * np.median(revenue)
     assert found["expected_revenue"].cast(pl.Float64).to_numpy() == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_largest_members_come_first_and_each_with_its_days() -> None:
+    judged = pl.concat(
+        revenue_anomalies(shop(level=level, name=name))
+        for name, level in (("UK", 900.0), ("EIRE", 1000.0), ("USA", 10.0))
+    )
+    found = largest_members(judged.reverse(), {"total": 1, "country": 2})
+    assert [frame["member"].unique().to_list() for frame in found] == [["EIRE"], ["UK"]]
+    assert found[1].equals(judged.filter(member="UK"))

@@ -11,6 +11,7 @@ from retail_platform.transforms.outliers import (
     BANDS,
     OutlierRule,
     bands_hold_what_is_expected,
+    flagged_by_day,
     flagged_lines,
     flags_are_outside_their_band,
     product_bands,
@@ -122,3 +123,8 @@ def test_a_flag_inside_its_band_or_without_one_is_found() -> None:
     assert flags_are_outside_their_band(flagged, bands).passed
     assert not flags_are_outside_their_band(flagged.with_columns(value=pl.lit(100.0)), bands).passed
     assert not flags_are_outside_their_band(flagged, bands.filter(measure="quantity")).passed
+
+
+def test_flagged_lines_are_counted_by_day_and_measure() -> None:
+    flagged = pl.DataFrame({"sale_date": [2, 1, 2, 2], "measure": ["unit_price", "quantity", "quantity", "unit_price"]})
+    assert flagged_by_day(flagged).rows() == [(1, 0, 1), (2, 2, 1)]

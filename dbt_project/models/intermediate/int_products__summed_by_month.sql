@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='day_range', unique_key='sale_month', on_schema_change='fail') }}
+{{ config(materialized='incremental', incremental_strategy='day_range', unique_key='sale_month', on_schema_change='append_new_columns') }}
 
 with
 
@@ -31,6 +31,8 @@ summed as (
         coalesce(-sum(quantity) filter (where quantity < 0), 0)::bigint as returned_unit_count,
         coalesce(sum(total_amount) filter (where quantity > 0), 0)::numeric(18, 4) as sold_amount,
         sum(total_amount)::numeric(18, 4) as net_revenue,
+        {{ whole_sum('total_amount_eur') }} as net_revenue_eur,
+        {{ whole_sum('total_amount_usd') }} as net_revenue_usd,
         array_agg(distinct customer_key) filter (where not is_cancelled) as customer_keys
     from sales
     group by 1, 2
@@ -65,6 +67,8 @@ named as (
         summed.returned_unit_count,
         summed.sold_amount,
         summed.net_revenue,
+        summed.net_revenue_eur,
+        summed.net_revenue_usd,
         buyers.customer_ids
     from summed
     inner join products on summed.product_key = products.product_key

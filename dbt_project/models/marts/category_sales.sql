@@ -22,7 +22,9 @@ summed as (
         sum(product_months.line_count)::bigint as line_count,
         sum(product_months.sold_unit_count)::bigint as sold_unit_count,
         sum(product_months.returned_unit_count)::bigint as returned_unit_count,
-        sum(product_months.net_revenue)::numeric(18, 4) as net_revenue
+        sum(product_months.net_revenue)::numeric(18, 4) as net_revenue,
+        {{ whole_sum('product_months.net_revenue_eur') }} as net_revenue_eur,
+        {{ whole_sum('product_months.net_revenue_usd') }} as net_revenue_usd
     from product_months
     inner join products on product_months.stock_code = products.stock_code
     group by 1, 2, 3
@@ -52,5 +54,7 @@ select
     sold_unit_count,
     returned_unit_count,
     net_revenue,
-    net_revenue_share_pct
+    net_revenue_share_pct,
+    net_revenue_eur,
+    net_revenue_usd
 from described

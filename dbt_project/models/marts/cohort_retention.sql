@@ -41,7 +41,9 @@ activity as (
         customers.cohort_month,
         invoices.sale_month,
         count(distinct invoices.customer_id) filter (where not invoices.is_cancelled) as active_customer_count,
-        sum(invoices.net_revenue) as net_revenue
+        sum(invoices.net_revenue) as net_revenue,
+        {{ whole_sum('invoices.net_revenue_eur') }} as net_revenue_eur,
+        {{ whole_sum('invoices.net_revenue_usd') }} as net_revenue_usd
     from invoices
     inner join customers on invoices.customer_id = customers.customer_id
     group by customers.cohort_month, invoices.sale_month
@@ -59,6 +61,8 @@ retained as (
         coalesce(activity.active_customer_count, 0) as active_customer_count,
         round(100.0 * coalesce(activity.active_customer_count, 0) / cohort_months.cohort_size, 4)::numeric(9, 4) as retention_pct,
         coalesce(activity.net_revenue, 0)::numeric(18, 4) as net_revenue,
+        case when activity.sale_month is null then 0 else activity.net_revenue_eur end::numeric(18, 4) as net_revenue_eur,
+        case when activity.sale_month is null then 0 else activity.net_revenue_usd end::numeric(18, 4) as net_revenue_usd,
         cohort_months.is_closed
     from cohort_months
     left join activity
@@ -90,5 +94,7 @@ select
     revenue_retention_pct,
     avg_net_revenue,
     cumulative_net_revenue,
-    avg_lifetime_value
+    avg_lifetime_value,
+    net_revenue_eur,
+    net_revenue_usd
 from accumulated

@@ -21,7 +21,9 @@ summed as (
         count(distinct invoice_key) filter (where is_cancelled) as cancelled_order_count,
         coalesce(sum(net_revenue) filter (where not is_cancelled), 0)::numeric(18, 4) as total_spent,
         sum(net_revenue)::numeric(18, 4) as net_revenue,
-        sum(product_revenue)::numeric(18, 4) as product_revenue
+        sum(product_revenue)::numeric(18, 4) as product_revenue,
+        {{ whole_sum('net_revenue_eur') }} as net_revenue_eur,
+        {{ whole_sum('net_revenue_usd') }} as net_revenue_usd
     from invoices
     where customer_id is not null
     group by customer_id

@@ -13,7 +13,9 @@ summed as (
         sum(net_revenue)::numeric(18, 4) as net_revenue,
         {{ average('sum(net_revenue)', 'count(*)') }} as avg_lifetime_value,
         {{ average('sum(total_spent)', 'sum(order_count)') }} as avg_order_value,
-        round(avg(recency_days), 4)::numeric(18, 4) as avg_recency_days
+        round(avg(recency_days), 4)::numeric(18, 4) as avg_recency_days,
+        {{ whole_sum('net_revenue_eur') }} as net_revenue_eur,
+        {{ whole_sum('net_revenue_usd') }} as net_revenue_usd
     from customers
     group by rfm_segment
 ),

@@ -92,7 +92,10 @@ metrics as (
         ('order_count', 5, 'count', sales.order_count),
         ('customer_count', 6, 'count', sales.customer_count),
         ('new_customer_count', 7, 'count', first_orders.new_customer_count),
-        ('unit_count', 8, 'count', sales.unit_count)
+        ('unit_count', 8, 'count', sales.unit_count),
+        -- A span without a line lacks no rate.
+        ('net_revenue_eur', 9, 'eur', case when sales.line_count = 0 then 0 else sales.net_revenue_eur end),
+        ('net_revenue_usd', 10, 'usd', case when sales.line_count = 0 then 0 else sales.net_revenue_usd end)
     ) as metric (metric, metric_position, unit, value)
 ),
 

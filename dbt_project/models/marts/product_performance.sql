@@ -32,7 +32,9 @@ summed as (
         sum(sold_unit_count)::bigint as sold_unit_count,
         sum(returned_unit_count)::bigint as returned_unit_count,
         sum(sold_amount) as sold_amount,
-        sum(net_revenue)::numeric(18, 4) as net_revenue
+        sum(net_revenue)::numeric(18, 4) as net_revenue,
+        {{ whole_sum('net_revenue_eur') }} as net_revenue_eur,
+        {{ whole_sum('net_revenue_usd') }} as net_revenue_usd
     from product_months
     group by stock_code
 ),
@@ -73,7 +75,9 @@ classified as (
             when ranked.cumulative_revenue - ranked.net_revenue < 0.80 * ranked.total_revenue then 'A'
             when ranked.cumulative_revenue - ranked.net_revenue < 0.95 * ranked.total_revenue then 'B'
             else 'C'
-        end as abc_class
+        end as abc_class,
+        ranked.net_revenue_eur,
+        ranked.net_revenue_usd
     from ranked
     inner join products on ranked.stock_code = products.stock_code
     left join buyers on ranked.stock_code = buyers.stock_code
