@@ -406,10 +406,13 @@ def _send(action: str, ids: Sequence[str], values: Sequence[str], by: str, why: 
     if odd := [each for each in values if "=" not in each]:
         raise click.BadParameter(f"--set {odd[0]} has no value; write COLUMN=VALUE.")
     changes = {name: text for name, _, text in (each.partition("=") for each in values)}
+    if len(changes) < len(values):
+        raise click.BadParameter("--set names a column twice; give each one value.")
     settings = _prepared() if run_days else get_settings()
     with _rejecting():
         sent = send_rows(settings, ids, action=action, changes=changes, by=by, why=why)
-    click.echo(f"Sent again: {', '.join(sent.ids)}; with {sent.restated} lines of the same invoices, in\n{sent.path}")
+    beside = f"{sent.restated} line{'' if sent.restated == 1 else 's'} of the same invoices"
+    click.echo(f"Sent again: {', '.join(sent.ids)}; with {beside}, in\n{sent.path}")
     if run_days:
         _register_and_run(settings)
     else:

@@ -59,6 +59,12 @@ def test_run_refuses_days_that_cannot_be(home: Path) -> None:
     assert "first day, 2009-12-01" in early.output
 
 
+def test_a_column_has_one_new_value() -> None:
+    twice = retail("rejects", "amend", "a", "--by", "b", "--why", "c", "--set", "unit_price=1", "--set", "unit_price=2")
+    assert twice.exit_code == 2
+    assert "names a column twice" in twice.output
+
+
 def test_demo_names_the_files_that_are_missing(home: Path) -> None:
     result = retail("demo", "--input", f"{home}/a.csv,{home}/b.csv")
     assert result.exit_code == 2

@@ -54,13 +54,14 @@ def exchange_rates(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[
     days, before = _sale_days(lake), lake.scan(EXCHANGE_RATES).collect()
     with provider_client(settings) as client:
         provided = fixings(client, _today(), settings.provider_urls.get("rates", ECB))
-    known = with_held_fixings(provided.frame, before) if provided.problem else provided.frame
+    known = provided.frame if provided.source == "live" else with_held_fixings(provided.frame, before)
     frame = rates_of_days(known, days, settings.shop_currency)
     yield from require(RATES, [contract_holds(EXCHANGE_RATES, frame), keys_are_unique(EXCHANGE_RATES, frame)])
     yield result_of(sale_days_have_rates(days, frame, settings.shop_currency), RATES, dg.AssetCheckSeverity.WARN)
     moved = moved_days(before, frame)
     version = lake.replace(EXCHANGE_RATES, frame, stretches(moved))
-    yield written(lake, EXCHANGE_RATES, frame, version, moved_days=len(moved), **told(provided))
+    counts = {"moved_days": len(moved), "held_fixings": known.height - provided.frame.height}
+    yield written(lake, EXCHANGE_RATES, frame, version, **counts, **told(provided))
 
 
 @dg.multi_asset(
@@ -87,15 +88,17 @@ def bank_holidays(lake: dg.ResourceParam[Lake]) -> Results:
     pool=LAKE_POOL,
 )
 def daily_weather(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> Results:
-    """Write the weather at the shop's capital from the first to the last sale; none without live providers."""
-    days = _sale_days(lake).to_list() if settings.live_providers else []
-    place = read_countries().filter(pl.col("country_code") == settings.shop_country)
-    first, last = (days[0], min(days[-1], _today() - WEATHER_DELAY)) if days else (date.max, date.min)
+    """Write the weather at the shop's capital from the first to the last sale; only live providers add to it."""
+    known = _today() - WEATHER_DELAY
+    days = _sale_days(lake).to_list() or [_today()]
+    is_shop = pl.col("country_code") == settings.shop_country
+    is_due = pl.col("date").is_between(days[0], days[-1])
     with provider_client(settings) as client:
         url = settings.provider_urls.get("weather", weather.OPEN_METEO)
-        provided = weather.daily_weather(client if first <= last else None, place, first, last, url)
-    is_down = settings.live_providers and provided.problem is not None
-    frame = lake.scan(DAILY_WEATHER).collect() if is_down else provided.frame
+        place = read_countries().filter(is_shop)
+        provided = weather.daily_weather(client, place, days[0], min(days[-1], known), url)
+    provided = weather.or_held(provided, lake.scan(DAILY_WEATHER).filter(is_shop, is_due).collect())
+    frame = provided.frame
     checks = [contract_holds(DAILY_WEATHER, frame), keys_are_unique(DAILY_WEATHER, frame)]
     yield from require(WEATHER, [*checks, temperatures_are_ordered(frame)])
     yield written(lake, DAILY_WEATHER, frame, lake.replace(DAILY_WEATHER, frame), **told(provided))

@@ -19,15 +19,19 @@ from typing import Self, TypeVar
 
 import hishel
 import hishel.httpx
+import httpcore
 import httpx
 import stamina
 
+from retail_platform.providers.deadline import Deadline
 from retail_platform.providers.provided import ProviderError
 
 Parsed = TypeVar("Parsed")
 
 _LONGEST_REASON = 400
 """Characters: an answer can be wrong in each of its rows."""
+_LONGEST_NAME = 200
+"""Characters of a host in the name of its file; a host that is longer is none."""
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 _PASSING = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
@@ -41,7 +45,7 @@ class Limits:
     Attributes:
         connect: until a connection stands.
         read: until the next bytes come.
-        total: for the body of one answer.
+        total: for one attempt, from connecting to the last byte, redirects included.
         max_bytes: of one answer, unpacked.
         attempts: how often one question is asked.
         first_wait: before the second attempt; doubles each time.
@@ -80,10 +84,10 @@ class Client:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._limits = limits
-        self._hosts = _Hosts(folder, limits)
+        self._hosts, self._deadline = _Hosts(folder, limits), Deadline(limits.total)
         self._cache = hishel.SqliteStorage(database_path=folder / "answers.db")
         self._http = httpx.Client(
-            transport=hishel.httpx.CacheTransport(_Transport(self._hosts), storage=self._cache),
+            transport=hishel.httpx.CacheTransport(_Transport(self._hosts, self._deadline), storage=self._cache),
             timeout=httpx.Timeout(limits.read, connect=limits.connect),
             headers={"User-Agent": "retail-platform"},
         )
@@ -125,23 +129,29 @@ class Client:
         Raises:
             ProviderError: no answer, or none that `parse` takes. The caller falls back on what it has.
         """
-        asked = httpx.URL(url, params=dict(params)) if params else httpx.URL(url)
-        if asked.scheme != "https" and not _is_this_machine(asked):
-            raise ProviderError(asked, "it is not encrypted", "Give an address that starts with https://")
         try:
+            asked = httpx.URL(url, params=dict(params)) if params else httpx.URL(url)
+            if asked.scheme != "https" and not _is_this_machine(asked):
+                raise ProviderError(asked, "it is not encrypted", "Give an address that starts with https://")
             body = self._retrying(self._ask, asked, max_age)
+        except (httpx.InvalidURL, UnicodeError) as error:
+            came = f"it is no address, or leads to none ({error})"
+            raise ProviderError(url, came, "Give a right one in RETAIL_PROVIDER_URLS") from error
         except httpx.HTTPError as error:
             raise ProviderError(asked, _named(error), _advice(error)) from error
         try:
             return parse(body)
-        except ValueError as error:
+        except Exception as error:
             self._forget(asked)
+            if not isinstance(error, ValueError):
+                raise
             advice = "See whether the provider has changed its format; the next run asks again"
             came = f"an answer came that cannot be used: {shorten(str(error), _LONGEST_REASON)}"
             raise ProviderError(asked, came, advice) from error
 
     def _ask(self, asked: httpx.URL, max_age: timedelta) -> bytes:
         """One attempt."""
+        self._deadline.begin()
         try:
             return self._follow(asked, max_age)
         except httpx.HTTPError as error:
@@ -161,14 +171,12 @@ class Client:
 
     def _read(self, asked: httpx.URL, response: httpx.Response) -> bytes:
         response.raise_for_status()
-        body, until = bytearray(), time.monotonic() + self._limits.total
+        body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > self._limits.max_bytes:
                 came = f"the answer has more than {self._limits.max_bytes:,} bytes"
                 raise ProviderError(asked, came, "Ask for less, or allow more (max_bytes)")
-            if time.monotonic() > until:
-                raise httpx.ReadTimeout(f"the body took more than {self._limits.total:g} s")
         if not response.extensions["caching"]["from_cache"]:
             self._hosts.worked(asked)
         return bytes(body)
@@ -219,14 +227,16 @@ class _Hosts:
         self._file(url).unlink(missing_ok=True)
 
     def _file(self, url: httpx.URL) -> Path:
-        return self.folder / f"{url.netloc.decode().replace(':', '_')}.down"
+        return self.folder / f"{url.netloc.decode().replace(':', '_')[:_LONGEST_NAME]}.down"
 
 
 class _Transport(httpx.HTTPTransport):
     """Behind the cache, so that an answer kept is given also while its host is left alone."""
 
-    def __init__(self, hosts: _Hosts) -> None:
-        super().__init__()
+    def __init__(self, hosts: _Hosts, deadline: Deadline) -> None:
+        context = httpx.create_ssl_context()
+        super().__init__(verify=context)
+        self._pool = httpcore.ConnectionPool(ssl_context=context, network_backend=deadline)
         self._hosts = hosts
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

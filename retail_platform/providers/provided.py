@@ -21,13 +21,13 @@ class Provided:
 
     Attributes:
         frame: the data, of the same columns whatever the source.
-        source: `live`, `packaged`, or `none` for an empty frame.
+        source: `live`, `packaged`, `held` for what the table had already, or `none` for an empty frame.
         as_of: the day that the newest figure is of; None without data.
         problem: why the data is not live, or is live in part; None where nothing went wrong.
     """
 
     frame: pl.DataFrame
-    source: Literal["live", "packaged", "none"]
+    source: Literal["live", "packaged", "held", "none"]
     as_of: date | None
     problem: str | None = None
 

@@ -7,6 +7,9 @@ a fixing stays out (`transforms/currencies.py`).
 """
 
 import io
+import lzma
+import struct
+import zlib
 from datetime import date, timedelta
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -26,6 +29,9 @@ FIXINGS = pl.Schema({"fixed_on": pl.Date(), "currency_code": pl.String(), "per_e
 
 _MAX_BYTES = 32 * 2**20
 """Of the file unpacked; it has 2 MB."""
+_DAMAGED = (BadZipFile, IndexError, RuntimeError, EOFError, OSError, struct.error, zlib.error, lzma.LZMAError)
+"""What reading a zip raises: no zip, empty, encrypted or packed in an unknown way (NotImplementedError), cut off, and
+streams of each way of packing that are broken."""
 _LONGEST_PAUSE = 7
 """Days between two fixings; the longest since 1999 is 5."""
 _GREATEST_MOVE = 2
@@ -77,8 +83,9 @@ def _unzip(zipped: bytes) -> bytes:
     try:
         with ZipFile(io.BytesIO(zipped)) as archive, archive.open(archive.namelist()[0]) as file:
             text = file.read(_MAX_BYTES + 1)
-    except (BadZipFile, IndexError) as error:
-        raise ValueError(f"a zip file with one CSV file was expected: {error}") from error
+    except _DAMAGED as error:
+        found = f"{type(error).__name__}: {error}"
+        raise ValueError(f"a zip file with one CSV file was expected, found was {found}") from error
     if len(text) > _MAX_BYTES:
         raise ValueError(f"the file in it has more than {_MAX_BYTES:,} bytes")
     return text

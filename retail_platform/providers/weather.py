@@ -5,6 +5,7 @@ some days before today, free without a key for other than commercial use; its an
 many values for each variable asked, null where a day has none yet.
 """
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,7 +60,7 @@ def daily_weather(
     """The weather of each day at each place.
 
     Args:
-        client: None for no weather.
+        client: None for no weather. With none of the days due (last before first), nobody is asked.
         places: country_code, latitude and longitude (degrees) and timezone (IANA; null is Greenwich), for example of
             `reference.read_countries`; rows without a place are left out.
         first: the first day.
@@ -72,7 +73,11 @@ def daily_weather(
         the problem names them.
     """
     if client is None:
-        return Provided(WEATHER.to_frame(), "none", None, "no weather is packaged; allow live providers to have it")
+        return Provided(WEATHER.to_frame(), "none", None, "no weather is packaged; allow live providers to ask for it")
+    if first > last:
+        return Provided(
+            WEATHER.to_frame(), "none", None, f"no weather is known yet of days after {last}; a later run asks"
+        )
     frames, problems = [WEATHER.to_frame()], []
     for place in places.drop_nulls(["latitude", "longitude"]).sort("country_code").iter_rows(named=True):
         try:
@@ -85,6 +90,19 @@ def daily_weather(
     return Provided(
         frame, "none" if frame.is_empty() else "live", newest if isinstance(newest, date) else None, problem
     )
+
+
+def or_held(provided: Provided, held: pl.DataFrame) -> Provided:
+    """What is provided or, where nothing was because of a problem, what was provided before.
+
+    Args:
+        provided: of `daily_weather`.
+        held: the same columns.
+    """
+    newest = held["date"].max()
+    if provided.problem is None or not provided.frame.is_empty() or not isinstance(newest, date):
+        return provided
+    return replace(provided, frame=held, source="held", as_of=newest)
 
 
 def _ask(client: "Client", place: dict[str, Any], first: date, last: date, url: str) -> pl.DataFrame:

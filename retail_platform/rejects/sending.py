@@ -101,6 +101,8 @@ def _one_at_a_time(settings: Settings) -> Iterator[None]:
     settings.home.mkdir(parents=True, exist_ok=True)
     with (settings.home / "corrections.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in (settings.landing / CORRECTIONS).glob(f"*/.{'[0-9a-f]' * 32}.part"):
+            left.unlink()  # by one that was killed: whoever lives has the lock
         yield
 
 

@@ -24,6 +24,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from retail_platform.transforms.outliers import NORMAL_MAD
 from retail_platform.transforms.quality import EVIDENCE_ROWS, Finding
 from retail_platform.transforms.trading_days import Flags, Floats, filled
 
@@ -44,8 +45,6 @@ ANOMALIES = pl.Schema(
     }
 )
 """Columns of a judged day."""
-NORMAL_MAD = 1.4826
-"""Standard deviation of a normal distribution in units of its median absolute deviation."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,8 @@ def judged_groups(daily: pl.DataFrame, rule: AnomalyRule | None = None) -> pl.Da
     """Tell which groups have enough days to be judged.
 
     Args:
-        daily: dimension, member, sale_date, net_revenue (pounds); one row for each group and day with a line, of all
-            groups.
+        daily: dimension, member, sale_date, net_revenue (the shop's currency); one row for each group and day with
+            a line, of all groups.
         rule: when is enough.
 
     Returns:

@@ -1,7 +1,7 @@
 """Corrections of rejected rows, as their files tell them: which row each restates, by whom, why, and what changed.
 
 A correction is a delivery like any other, read by a mapping of its own; what it says of itself is in bronze's column
-`rescued`. Writing one stays out (`rejects.py`), and so do the rules it may waive (`sales.py`).
+`rescued`. Writing one stays out (`rejects/sending.py`), and so do the rules it may waive (`sales.py`).
 """
 
 import json

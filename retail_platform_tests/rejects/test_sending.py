@@ -5,10 +5,13 @@ from collections import Counter
 from datetime import date
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
+from retail_platform.cli import main
 from retail_platform.lakehouse.landing import register_arrivals
 from retail_platform.lakehouse.ledger import Ledger
 from retail_platform.rejects.book import Book, RejectError, Row
@@ -96,6 +99,29 @@ def lines(settings: Settings, invoice: str = "540001") -> list[tuple[Any, ...]]:
 
 def reasons(settings: Settings) -> Counter[str]:
     return Counter(judged(settings)["reason"].drop_nulls())
+
+
+def test_what_a_killed_command_left_is_removed_by_the_next(platform: Settings) -> None:
+    folder = platform.landing / "corrections" / "online_retail"
+    folder.mkdir(parents=True)
+    left, of_others = folder / f".{uuid4().hex}.part", folder / ".till.part"
+    left.touch()
+    of_others.touch()
+    sent = amend(platform, ZERO, unit_price="1.25")
+    assert sorted(folder.iterdir()) == sorted([of_others, sent.path])
+
+
+def test_the_command_counts_the_lines_it_sends_along(platform: Settings) -> None:
+    def told(row: int) -> str:
+        arguments = ["rejects", "amend", id_of(platform, row), "--by", "Ana", "--why", "asked", "--set", "quantity=3"]
+        return (
+            CliRunner()
+            .invoke(main, [*arguments, "--set", "unit_price=2"], env={"RETAIL_HOME": str(platform.home)})
+            .output
+        )
+
+    assert "with 1 line of the same invoices" in told(ZERO)
+    assert "with 2 lines of the same invoices" in told(QUANTITY)
 
 
 def test_an_amended_row_is_a_line_and_the_others_stay_as_they_are(platform: Settings) -> None:
