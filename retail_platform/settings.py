@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     quality_history_hours: float = Field(
         2208, gt=0, description="What is delivered so late is a load of history, which has no score for being on time."
     )
+    quality_period_days: int = Field(
+        31, ge=1, description="A delivery of so many days or fewer is due when its newest day is over."
+    )
     dagster_url: str = Field("http://127.0.0.1:3000", description="Dagster's webserver, which runs the API's tasks.")
     export_seconds: float = Field(
         600, gt=0, description="How long the database may work on one export; other questions have less."

@@ -66,8 +66,8 @@ REQUIRED = ("invoice_no", "stock_code", "description", "quantity", "invoice_date
 """What every delivered row must fill. A missing customer is a guest."""
 MAY_LACK = ("description", "country")
 """What an accepted line may lack of it: without the others it is rejected."""
-FACT_KEYS = ("product_key", "country_key", "date_key", "invoice_key")
-"""Keys of a fact that must lead to a known member."""
+FACT_KEYS = ("product_key", "date_key", "invoice_key")
+"""Keys of a fact that must lead to a known member; its country is judged by its spelling (`unrelated_values`)."""
 INVALID_REASONS = tuple(rule.name for rule in rules_that("drop") if rule.dimension == "validity")
 """Reasons of rejects that are faults of validity; duplicate_line is one of uniqueness, missing ones of completeness."""
 
@@ -82,6 +82,7 @@ class ScoreRule:
         on_time_hours: a day delivered so many hours after its end is fully on time.
         late_hours: … is not on time at all; in between the score falls in a straight line.
         history_hours: … is a load of history, which says nothing about being on time.
+        period_days: a delivery of so many days or fewer is due when its newest day is over.
         minimum_basis: share of the weights that must have a score for there to be a total.
     """
 
@@ -90,6 +91,7 @@ class ScoreRule:
     on_time_hours: float = 24
     late_hours: float = 7 * 24
     history_hours: float = 92 * 24
+    period_days: int = 31
     minimum_basis: float = 0.5
 
     def __post_init__(self) -> None:
@@ -293,39 +295,49 @@ def outlier_values(lines: pl.LazyFrame, bands: pl.DataFrame, flagged: pl.DataFra
     return joined.with_columns(pl.col("outlier_values").fill_null(0))
 
 
-def unrelated_values(facts: pl.LazyFrame, keys: Sequence[str]) -> pl.DataFrame:
+def unrelated_values(facts: pl.LazyFrame, keys: Sequence[str], unplaced: pl.LazyFrame) -> pl.DataFrame:
     """Count the keys that lead to no member of their dimension.
 
     Args:
         facts: fact rows (sale_date and the keys).
-        keys: keys whose unknown members (negative, or null) are a miss; not customer_key, where -1 is a guest.
+        keys: keys whose unknown members (negative, or null) are a miss; not customer_key, where -1 is a guest, nor
+            country_key, where `Unspecified` and `Channel Islands` are what the shop itself writes.
+        unplaced: the accepted lines (sale_date) whose country nobody knows (`countries.unplaced_lines`).
 
     Returns:
-        sale_date, related_values (rows times keys), unrelated_values.
+        sale_date, related_values (rows times the keys and the country), unrelated_values.
     """
     misses = (pl.col(name).fill_null(-1) < 0 for name in keys)
     counted = facts.group_by("sale_date").agg(
-        related_values=pl.len().cast(pl.Int64) * len(keys),
+        related_values=pl.len().cast(pl.Int64) * (len(keys) + 1),
         unrelated_values=pl.sum_horizontal(miss.sum().cast(pl.Int64) for miss in misses),
     )
-    return counted.collect(engine="streaming")
+    countries = unplaced.group_by("sale_date").agg(unplaced=pl.len().cast(pl.Int64))
+    joined = counted.join(countries, on="sale_date", how="left").collect(engine="streaming")
+    every = pl.col("unrelated_values") + pl.col("unplaced").fill_null(0)
+    return joined.select("sale_date", "related_values", unrelated_values=every)
 
 
-def delivery_hours(held: pl.DataFrame, deliveries: pl.DataFrame) -> pl.DataFrame:
-    """Measure how long after its end a day was delivered.
+def delivery_hours(held: pl.DataFrame, deliveries: pl.DataFrame, period_days: int = 31) -> pl.DataFrame:
+    """Measure how long after it was due a day was delivered.
+
+    A day is due when it is over, or in a file of several days when the newest of them is; at most `period_days` are
+    waited for, so that no file of years is on time.
 
     Args:
         held: which delivery holds how many rows of a day, superseded ones too (sale_date, delivery_id, rows); those
             without a day are left out.
         deliveries: delivery_id and delivered_at (UTC; the day's end is taken in UTC as well), one row a delivery.
+        period_days: days of a file that may be delivered together.
 
     Returns:
-        sale_date, delivery_hours: the lower median over the rows, 0 for what came before the day's end. The median, so
+        sale_date, delivery_hours: the lower median over the rows, 0 for what came before it was due. The median, so
         that a few invoices restated a year later do not make the day late.
     """
     dated = held.filter(pl.col("sale_date").is_not_null())
-    end = pl.col("sale_date").dt.offset_by("1d").cast(pl.Datetime("us", "UTC"))
-    hours = (pl.col("delivered_at") - end).dt.total_seconds() / 3600
+    newest = pl.col("sale_date").max().over("delivery_id")
+    last = pl.min_horizontal(newest, pl.col("sale_date").dt.offset_by(f"{period_days - 1}d"))
+    hours = (pl.col("delivered_at") - last.dt.offset_by("1d").cast(pl.Datetime("us", "UTC"))).dt.total_seconds() / 3600
     placed = dated.join(deliveries.unique(), on="delivery_id")
     timed = placed.with_columns(hours=hours.clip(lower_bound=0.0)).sort("sale_date", "hours")
     reached = 2 * pl.col("rows").cum_sum() >= pl.col("rows").sum()
