@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     quality_thresholds: dict[Dimension | Literal["total"], Annotated[float, Field(ge=0, le=100)]] = Field(
         {}, description='Least good scores, over the defaults: {"total": 80}. A day below total is not published.'
     )
+    quality_floors: dict[Dimension, Annotated[float, Field(ge=0, le=100)]] = Field(
+        {}, description='Scores below which a day is not published, over the defaults: {"accuracy": 80}.'
+    )
     quality_weights: dict[Dimension, Annotated[float, Field(ge=0)]] = Field(
         {}, description='Weights of the scores in the total, over the defaults: {"timeliness": 20}.'
     )

@@ -135,6 +135,7 @@ def score_rule(settings: Settings) -> scores.ScoreRule:
     return scores.ScoreRule(
         weights=scores.WEIGHTS | settings.quality_weights,
         thresholds=scores.THRESHOLDS | settings.quality_thresholds,
+        floors=scores.FLOORS | settings.quality_floors,
         on_time_hours=settings.quality_on_time_hours,
         late_hours=settings.quality_late_hours,
         history_hours=settings.quality_history_hours,

@@ -62,6 +62,9 @@ THRESHOLDS = {
     "total": 85.0,
 }
 """The least scores that are good, by default. Being late alone takes 10 from the total, and blocks nothing."""
+FLOORS = {"completeness": 60.0, "accuracy": 60.0, "validity": 60.0}
+"""The least scores with which a day is published whatever its total, by default. None for timeliness, for late is not
+wrong; nor for uniqueness, for repeats are left out, and a part that came twice is 50; nor for consistency."""
 REQUIRED = ("invoice_no", "stock_code", "description", "quantity", "invoice_date", "unit_price", "country")
 """What every delivered row must fill. A missing customer is a guest."""
 MAY_LACK = ("description", "country")
@@ -79,6 +82,7 @@ class ScoreRule:
     Attributes:
         weights: dimension -> its weight in the total.
         thresholds: dimension or `total` -> the least score that is good.
+        floors: dimension -> the least score with which a day is published, whatever its total.
         on_time_hours: a day delivered so many hours after its end is fully on time.
         late_hours: … is not on time at all; in between the score falls in a straight line.
         history_hours: … is a load of history, which says nothing about being on time.
@@ -88,6 +92,7 @@ class ScoreRule:
 
     weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))
     thresholds: Mapping[str, float] = field(default_factory=lambda: dict(THRESHOLDS))
+    floors: Mapping[str, float] = field(default_factory=lambda: dict(FLOORS))
     on_time_hours: float = 24
     late_hours: float = 7 * 24
     history_hours: float = 92 * 24
@@ -95,11 +100,13 @@ class ScoreRule:
     minimum_basis: float = 0.5
 
     def __post_init__(self) -> None:
-        unknown = (set(self.weights) ^ set(DIMENSIONS)) | (set(self.thresholds) - {*DIMENSIONS, "total"})
+        unknown = (set(self.weights) ^ set(DIMENSIONS)) | (
+            (set(self.thresholds) - {"total"} | set(self.floors)) - set(DIMENSIONS)
+        )
         if unknown:
             raise ValueError(
-                f"weights and thresholds differ from the dimensions in {sorted(unknown)}; give every one of "
-                f"{', '.join(DIMENSIONS)} a weight, and thresholds to these or total."
+                f"weights, thresholds or floors differ from the dimensions in {sorted(unknown)}; give every one of "
+                f"{', '.join(DIMENSIONS)} a weight, floors to these, and thresholds to these or total."
             )
         if min(self.weights.values()) < 0 or not sum(self.weights.values()) > 0:
             raise ValueError(f"weights are {dict(self.weights)}; expected none below 0 and a sum above 0.")

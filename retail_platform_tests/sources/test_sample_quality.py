@@ -56,7 +56,11 @@ def scored(folder: Path, lines: int, seed: int) -> pl.DataFrame:
         standing,
         scores.missing_values(scores.delivered_values(accepted, standing.lazy()), scores.REQUIRED),
         scores.outlier_values(products, bands, outliers.flagged_lines(products, bands)),
-        scores.unrelated_values(accepted, (), unplaced_lines(nw.from_native(accepted), spellings).to_native()),
+        scores.unrelated_values(
+            accepted.with_columns(date_key=1),
+            ("date_key",),
+            unplaced_lines(nw.from_native(accepted), spellings).to_native(),
+        ),
         scores.delivery_hours(held, rows.select("delivery_id", "delivered_at").unique()),
     )
     return scores.scored(counted).filter(pl.col("checked_rows") >= 50)
