@@ -5,14 +5,17 @@ says each formula with an example. How rows are judged stays out (`sales.py`, `o
 does about a low score (docs/quality.md, the rules).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 
+import narwhals as nw
 import polars as pl
 
 from retail_platform.contracts import QUALITY_SCORES
 from retail_platform.contracts.rules import rules_that
+from retail_platform.transforms.corrections import row_id
+from retail_platform.transforms.sales import cleaned_invoice
 
 FAULTS = {
     "completeness": ("missing_values", "required_values"),
@@ -192,29 +195,46 @@ def low_scores(scores: pl.DataFrame, rule: ScoreRule | None = None) -> pl.DataFr
     return low.sort(pl.col("sale_date"), below, "table_name", "dimension", descending=[True, False, False, False])
 
 
-def standing_rejects(lines: pl.LazyFrame, rejects: pl.LazyFrame, deliveries: pl.DataFrame) -> pl.DataFrame:
-    """Leave out the rejected rows that a later delivery restates, whatever their reason: a correction mends a day.
+def standing_rejects(
+    lines: pl.LazyFrame,
+    rejects: pl.LazyFrame,
+    deliveries: pl.DataFrame,
+    corrections: Collection[str] = (),
+    corrected: Collection[str] = (),
+) -> pl.DataFrame:
+    """Leave out the rejected rows that a later delivery of the retailer restates, and those that were corrected.
+
+    A correction of one row restates the rest of its invoice without its other rejected rows: these are still open.
 
     Args:
         lines: accepted lines of whole days (contract `SilverSales`).
         rejects: rejected rows of these days (contract `SilverRejects`).
         deliveries: delivery_id and delivery_rank (higher wins); a delivery may be there several times.
+        corrections: delivery_id of those that restate invoices for the sake of rejected rows.
+        corrected: ids (`corrections.row_id`) of the rows that they name.
 
     Returns:
         The rejected rows with a day that still count.
     """
-    number = pl.col("invoice_no").str.strip_chars()
-    dated = rejects.filter(pl.col("sale_date").is_not_null()).with_columns(number=number.fill_null(""))
-    claims = pl.concat(
-        [lines.select("sale_date", "delivery_id", number=number), dated.select("sale_date", "delivery_id", "number")]
-    )
+    dated = _numbered(rejects.filter(pl.col("sale_date").is_not_null()))
+    names = ("sale_date", "delivery_id", "number")
+    rows = pl.concat([_numbered(lines).select(names), dated.select(names)])
+    claims = rows.filter(~pl.col("delivery_id").is_in(list(corrections)))
     ranks = deliveries.lazy().select("delivery_id", "delivery_rank").unique()
     newest = (
         claims.unique().join(ranks, on="delivery_id").group_by("sale_date", "number").agg(pl.col("delivery_rank").max())
     )
-    standing = dated.filter(pl.col("reason") != "superseded").join(ranks, on="delivery_id")
-    counting = standing.join(newest, on=["sale_date", "number", "delivery_rank"], how="semi")
-    return counting.drop("number", "delivery_rank").collect(engine="streaming")
+    standing = dated.filter(pl.col("reason") != "superseded", ~row_id().is_in(list(corrected)))
+    ranked = standing.join(ranks.rename({"delivery_rank": "rank"}), on="delivery_id")
+    placed = ranked.join(newest, on=["sale_date", "number"], how="left")
+    counting = placed.filter(pl.col("delivery_rank").is_null() | (pl.col("rank") >= pl.col("delivery_rank")))
+    return counting.drop("number", "rank", "delivery_rank").collect(engine="streaming")
+
+
+def _numbered(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows with `number`, by which invoices are told apart."""
+    numbered: pl.LazyFrame = nw.from_native(rows).with_columns(number=cleaned_invoice().fill_null("")).to_native()
+    return numbered
 
 
 def sales_counts(

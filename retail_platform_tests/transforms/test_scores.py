@@ -135,6 +135,10 @@ def test_a_day_that_is_late_and_nothing_else_keeps_its_total() -> None:
     assert low_scores(late)["dimension"].to_list() == ["timeliness"]
 
 
+def test_every_rule_that_drops_rows_says_what_to_do_about_one() -> None:
+    assert [rule.name for rule in RULES if rule.severity == "drop" and not rule.row_advice] == []
+
+
 def test_every_reason_of_a_reject_is_a_fault_of_one_dimension() -> None:
     missing = {"missing_invoice", "missing_stock_code"}
     assert set(REASONS) - set(INVALID_REASONS) == {*missing, "duplicate_line", "superseded"}
@@ -166,11 +170,25 @@ def test_what_a_correction_restates_is_no_fault_whatever_it_was_rejected_for() -
         ("1", "new", "test_line"),
         ("3", "old", "superseded"),
     ]
-    rejects = pl.LazyFrame(rows, ["invoice_no", "delivery_id", "reason"], orient="row").with_columns(sale_date=DAY)
+    rejects = pl.LazyFrame(rows, ["invoice_no", "delivery_id", "reason"], orient="row").with_columns(
+        sale_date=DAY, file_sha256=pl.lit("f"), source_row=1
+    )
     lines = pl.LazyFrame({"sale_date": [DAY, DAY], "invoice_no": ["1", "3"], "delivery_id": ["new", "new"]})
     ranks = pl.DataFrame({"delivery_id": ["old", "new", "new"], "delivery_rank": [0, 1, 1]})
     found = standing_rejects(lines, rejects, ranks).sort("reason")
     assert found.select("delivery_id", "reason").rows() == [("new", "test_line"), ("old", "zero_price")]
+
+
+def test_a_correction_of_one_row_leaves_the_other_rejects_of_its_invoice_standing() -> None:
+    rejects = pl.LazyFrame(
+        {"invoice_no": ["1\u00a0", "1", "1"], "delivery_id": ["f#0", "f#0", "f#0"], "source_row": [1, 2, 3]}
+    ).with_columns(sale_date=DAY, file_sha256=pl.lit("f"), reason=pl.Series(["zero_price", "zero_price", "superseded"]))
+    lines = pl.LazyFrame({"sale_date": [DAY], "invoice_no": ["1"], "delivery_id": ["c#0"]})
+    ranks = pl.DataFrame({"delivery_id": ["f#0", "c#0", "g#0"], "delivery_rank": [0, 1, 2]})
+    found = standing_rejects(lines, rejects, ranks, ["c#0"], ["f-0-1"])
+    assert found["source_row"].to_list() == [2]
+    again = lines.with_columns(delivery_id=pl.lit("g#0"))
+    assert standing_rejects(again, rejects, ranks, ["c#0"], ["f-0-1"]).is_empty()
 
 
 def test_null_and_blank_values_are_missing() -> None:
