@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     quality_thresholds: dict[Dimension | Literal["total"], Annotated[float, Field(ge=0, le=100)]] = Field(
         {}, description='Least good scores, over the defaults: {"total": 80}. A day below total is not published.'
     )
+    quality_floors: dict[Dimension, Annotated[float, Field(ge=0, le=100)]] = Field(
+        {}, description='Scores below which a day is not published, over the defaults: {"accuracy": 80}.'
+    )
     quality_weights: dict[Dimension, Annotated[float, Field(ge=0)]] = Field(
         {}, description='Weights of the scores in the total, over the defaults: {"timeliness": 20}.'
     )
@@ -52,6 +55,9 @@ class Settings(BaseSettings):
     quality_late_hours: float = Field(168, gt=0, description="A day delivered so late is not on time at all.")
     quality_history_hours: float = Field(
         2208, gt=0, description="What is delivered so late is a load of history, which has no score for being on time."
+    )
+    quality_period_days: int = Field(
+        31, ge=1, description="A delivery of so many days or fewer is due when its newest day is over."
     )
     dagster_url: str = Field("http://127.0.0.1:3000", description="Dagster's webserver, which runs the API's tasks.")
     export_seconds: float = Field(

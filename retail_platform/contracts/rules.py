@@ -29,7 +29,8 @@ class Rule:
         expected: true of a good row; a row of which it is false or null breaks the rule.
         broken_when: the same in words, of a row that breaks it.
         advice: what to do about such rows.
-        dimension: the dimension of quality in which they are faults; None where they are none.
+        dimension: of `drop`, the dimension of quality in whose score such rows are faults; of `warn` and `fail` the one
+            they tell of, for no score counts them. None where they are no faults.
         tolerated_pct: of `warn` and `fail`: the share of a day's rows that may break it.
         row_advice: of `drop`: what can be done about one such row with `retail rejects`.
     """

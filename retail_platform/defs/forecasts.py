@@ -106,9 +106,6 @@ def anomalies(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -
         judged = revenue_anomalies(daily).with_columns(as_of_date=pl.lit(as_of))
         frame = judged.select(list(REVENUE_ANOMALIES.schema)).sort(REVENUE_ANOMALIES.key)
     more = with_plots(context, lake, REVENUE_ANOMALIES, frame, more, _band)
-            more["members"] = revenue_bands_plot(
-                largest_members(frame, MEMBERS_DRAWN), "Net revenue per day and its expected band, largest members"
-            )
     totals = facts.group_by("sale_date").agg(net_revenue=pl.col("total_amount").sum()).collect()
     findings = [contract_holds(REVENUE_ANOMALIES, frame), keys_are_unique(REVENUE_ANOMALIES, frame)]
     yield from require(key, [*findings, every_judged_day_is_in_the_facts(frame, totals)])
@@ -121,7 +118,9 @@ def _closed_days(lake: Lake) -> Days:
 
 
 def _band(frame: pl.DataFrame) -> dict[str, Any]:
-    return {"revenue": revenue_band_plot(frame.filter(dimension="total"), "Net revenue per day and its expected band")}
+    total, title = frame.filter(dimension="total"), "Net revenue per day and its expected band"
+    members = revenue_bands_plot(largest_members(frame, MEMBERS_DRAWN), f"{title}, largest members")
+    return {"revenue": revenue_band_plot(total, title), "members": members}
 
 
 def _made(lake: Lake, days: Days) -> Outlook:

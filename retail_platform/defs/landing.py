@@ -16,6 +16,7 @@ from retail_platform.lakehouse.landing import files_set_aside, register_arrivals
 from retail_platform.lakehouse.ledger import Ledger
 from retail_platform.settings import Settings
 from retail_platform.transforms.quality import Finding
+from retail_platform.transforms.rules import FEWEST_ROWS
 
 FILES = asset_key("landing", "files")
 DELIVERIES = asset_key("landing", "deliveries")
@@ -44,6 +45,28 @@ def files_are_readable(set_aside: pl.DataFrame) -> Finding:
     )
 
 
+def dates_are_readable(deliveries: pl.DataFrame, days: pl.DataFrame) -> Finding:
+    """Whether no file is without a usable day in more than half of its rows.
+
+    Args:
+        deliveries: delivery_id, file_sha256, sheet_index, source_file and rows (`Ledger.deliveries`).
+        days: rows by part and sale_date (`Ledger.delivery_days`).
+    """
+    part = ["delivery_id", "file_sha256", "sheet_index"]
+    undated = days.filter(pl.col("sale_date").is_null()).select(*part, rows_without_day="rows")
+    parts = deliveries.select(*part, "source_file", "rows").join(undated, on=part)
+    is_wrong = (pl.col("rows") >= FEWEST_ROWS) & (2 * pl.col("rows_without_day") > pl.col("rows"))
+    wrong = parts.filter(is_wrong).select("source_file", "rows", "rows_without_day").sort("source_file")
+    told = [f"{lost} of {rows} rows of {name}" for name, rows, lost in wrong.head(5).iter_rows()]
+    return Finding(
+        "dates_are_readable",
+        wrong.is_empty(),
+        f"{wrong.height} files have no usable day in more than half of their rows{': ' if told else ''}"
+        f"{', '.join(told)}; add the format to `date_formats` in the mapping, or have them sent again.",
+        {"files": wrong.head(20)},
+    )
+
+
 @dg.asset(
     key=DELIVERIES,
     deps=[FILES],
@@ -53,7 +76,10 @@ def files_are_readable(set_aside: pl.DataFrame) -> Finding:
     check_specs=[
         dg.AssetCheckSpec(
             "files_are_readable", asset=DELIVERIES, description="Whether every file in landing is accepted."
-        )
+        ),
+        dg.AssetCheckSpec(
+            "dates_are_readable", asset=DELIVERIES, description="Whether the rows of every file have a usable day."
+        ),
     ],
 )
 def landing_deliveries(
@@ -68,6 +94,7 @@ def landing_deliveries(
     ledger = Ledger(settings)
     deliveries, set_aside = ledger.deliveries(), files_set_aside(settings, ledger)
     yield result_of(files_are_readable(set_aside), DELIVERIES)
+    yield result_of(dates_are_readable(deliveries, ledger.delivery_days()), DELIVERIES)
     yield dg.MaterializeResult(
         asset_key=DELIVERIES,
         metadata={

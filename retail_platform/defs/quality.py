@@ -33,13 +33,15 @@ from retail_platform.defs.reports import BLOCKING, check_specs, require, result_
 from retail_platform.lakehouse.days import ONE_DAY, Days, next_month, stretches
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.lakehouse.ledger import Ledger
+from retail_platform.lakehouse.stage import delivered_rows
 from retail_platform.reference import read_country_aliases
 from retail_platform.settings import Settings
 from retail_platform.transforms import drift as drifts
 from retail_platform.transforms import outliers as far
 from retail_platform.transforms import profiles, scores
 from retail_platform.transforms import score_findings as findings
-from retail_platform.transforms.countries import alias_keys, country_keys
+from retail_platform.transforms.corrections import read_corrections
+from retail_platform.transforms.countries import alias_keys, unplaced_lines
 from retail_platform.transforms.quality import Finding, contract_holds, keys_are_unique
 
 Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
@@ -140,9 +142,11 @@ def score_rule(settings: Settings) -> scores.ScoreRule:
     return scores.ScoreRule(
         weights=scores.WEIGHTS | settings.quality_weights,
         thresholds=scores.THRESHOLDS | settings.quality_thresholds,
+        floors=scores.FLOORS | settings.quality_floors,
         on_time_hours=settings.quality_on_time_hours,
         late_hours=settings.quality_late_hours,
         history_hours=settings.quality_history_hours,
+        period_days=settings.quality_period_days,
     )
 
 
@@ -150,7 +154,7 @@ def _counts(settings: Settings, lake: Lake, changed: Changed) -> pl.DataFrame:
     """What every day's scores are made from: counted for the changed days, kept for the others; hours of all."""
     ranges, ledger = _ranges(changed), Ledger(settings)
     lines, rejects = (lake.scan(table, ranges) for table in (SILVER_SALES, SILVER_REJECTS))
-    standing = scores.standing_rejects(lines, rejects, ledger.deliveries())
+    standing = _standing(settings, ledger, lines, rejects)
     counted = scores.sales_counts(
         lake.scan(DAY_QUALITY, ranges).collect(),
         standing,
@@ -158,12 +162,12 @@ def _counts(settings: Settings, lake: Lake, changed: Changed) -> pl.DataFrame:
         scores.outlier_values(
             _products(lake, ranges), lake.scan(PRODUCT_BANDS).collect(), _of_days(lake, LINE_OUTLIERS, changed)
         ),
-        scores.unrelated_values(lake.scan(FACT_SALE, ranges), scores.FACT_KEYS),
+        scores.unrelated_values(lake.scan(FACT_SALE, ranges), scores.FACT_KEYS, _unplaced(lines)),
     )
     every = _with_kept(lake, QUALITY_SCORES, counted, changed, list(scores.COUNTS))
     delivered = ledger.deliveries().select("delivery_id", "delivered_at")
     # Of all days: a late part of a batch moves the stamp of the whole delivery.
-    hours = scores.delivery_hours(ledger.delivery_days(), delivered)
+    hours = scores.delivery_hours(ledger.delivery_days(), delivered, settings.quality_period_days)
     return every.drop("delivery_hours").join(hours, on="sale_date", how="left").select(list(scores.COUNTS))
 
 
@@ -171,12 +175,25 @@ def _faults(settings: Settings, lake: Lake, days: Iterable[date]) -> pl.DataFram
     """What takes from the scores of some days: rules, rows and files."""
     ranges = stretches(days)
     lines, rejects = (lake.scan(table, ranges) for table in (SILVER_SALES, SILVER_REJECTS))
-    standing, lines = scores.standing_rejects(lines, rejects, Ledger(settings).deliveries()), lines.collect().lazy()
-    spellings = nw.from_native(alias_keys(read_country_aliases()).lazy())
-    countries = nw.from_native(lines.select("country").unique())
-    unknown = country_keys(countries, spellings).to_native().filter(pl.col("country_key") < 0).collect()["country"]
+    standing, lines = _standing(settings, Ledger(settings), lines, rejects), lines.collect().lazy()
+    unknown = _unplaced(lines.select("country").unique()).collect()["country"]
     flagged = _of_days(lake, LINE_OUTLIERS, {day for days in ranges for day in days.every()})
     return findings.summed_up(findings.faulty_rows(lines.collect(), standing, flagged, unknown.drop_nulls().to_list()))
+
+
+def _standing(settings: Settings, ledger: Ledger, lines: pl.LazyFrame, rejects: pl.LazyFrame) -> pl.DataFrame:
+    """The rejected rows that neither the retailer nor a correction has made good."""
+    corrections = ledger.corrections()
+    told = read_corrections(delivered_rows(settings, ledger, corrections).collect())
+    named = told["reject_id"].drop_nulls().to_list()
+    return scores.standing_rejects(lines, rejects, ledger.deliveries(), corrections["delivery_id"].to_list(), named)
+
+
+def _unplaced(lines: pl.LazyFrame) -> pl.LazyFrame:
+    """The lines whose country nobody knows."""
+    spellings = nw.from_native(alias_keys(read_country_aliases()).lazy())
+    found: pl.LazyFrame = unplaced_lines(nw.from_native(lines), spellings).to_native()
+    return found
 
 
 def _trend(

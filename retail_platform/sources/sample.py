@@ -106,13 +106,13 @@ def _planned(rng: np.random.Generator, lines: int, weights: Floats) -> list[Ints
 
 
 def _periods(calendar: list[_Day], files: Span) -> list[tuple[str, list[_Day]]]:
-    """The name of each file and its days."""
+    """The period that each file is named after, and its days."""
     grouped = groupby(calendar, key=lambda day: day.day.strftime(_NAME_FORMATS[files]))
-    return [(_file_name(name, held := list(days)), held) for name, days in grouped]
+    return [(name, list(days)) for name, days in grouped]
 
 
-def _file_name(period: str, days: list[_Day]) -> str:
-    delivered_at = datetime.combine(days[-1].day, datetime.min.time()) + _DELIVERED_AT
+def _file_name(period: str, last: date) -> str:
+    delivered_at = datetime.combine(last, datetime.min.time()) + _DELIVERED_AT
     return f"sales_{period}__{delivered_at:%Y%m%dT%H%M%SZ}.csv"
 
 
@@ -131,6 +131,7 @@ class _Writer:
         due = round(day.until * (self.lines - self.again)) - self.first
         for frame in self._frames(day, due, copies=2 if following else 1):
             file.append(frame)
+            file.last = day.day
             self.first += len(frame)
             if following:
                 following.append(_corrected(self.till.rng, frame))
@@ -153,11 +154,15 @@ class _Writer:
 
 
 class _File:
-    """One CSV file: opened by its first lines, under a name that is not its own until it is complete."""
+    """One CSV file: opened by its first lines, under a name that is not its own until it is complete.
 
-    def __init__(self, unfinished: Path, folder: Path, name: str) -> None:
-        self.path = folder / name
-        self.part = unfinished / f"{name}.part"
+    Its delivery follows its last day with lines of its own: in a small sample one large invoice may be all that the
+    days after it would have had.
+    """
+
+    def __init__(self, unfinished: Path, folder: Path, period: str, last: date) -> None:
+        self.folder, self.period, self.last = folder, period, last
+        self.part = unfinished / f"{period}.part"
 
     def append(self, frame: pl.DataFrame) -> None:
         """Write lines, the header before the first."""
@@ -168,15 +173,16 @@ class _File:
     def finish(self) -> Iterator[Path]:
         """Give the file its name, if it has lines."""
         if self.part.exists():
-            os.replace(self.part, self.path)
-            yield self.path
+            path = self.folder / _file_name(self.period, self.last)
+            os.replace(self.part, path)
+            yield path
 
 
 def _write_files(
     writer: _Writer, periods: list[tuple[str, list[_Day]]], unfinished: Path, folder: Path
 ) -> Iterator[Path]:
     """Write each period's days to its file; a share of days, the last of their files, to the following one too."""
-    files = [_File(unfinished, folder, name) for name, _ in periods]
+    files = [_File(unfinished, folder, name, days[-1].day) for name, days in periods]
     owed = 0.0
     for number, (_, days) in enumerate(periods):
         following = files[number + 1] if number + 1 < len(files) else None

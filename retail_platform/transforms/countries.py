@@ -81,5 +81,17 @@ def unmapped_spellings(lines: nw.LazyFrame[Any], spellings: nw.LazyFrame[Any]) -
     return named.join(spellings, on="spelling", how="anti").group_by("country").agg(nw.len().alias("lines"))
 
 
+def unplaced_lines(lines: nw.LazyFrame[Any], spellings: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    """The lines whose country is null or spelt in a way that no alias maps.
+
+    A line whose spelling is mapped to one of `UNKNOWN_COUNTRIES` is none of them: the shop itself says so.
+
+    Args:
+        lines: any rows with a column country, as the shop spells it.
+        spellings: the rows of `alias_keys`, on the same engine.
+    """
+    return _with_spelling(lines).join(spellings, on="spelling", how="anti").drop("spelling")
+
+
 def _with_spelling(lines: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     return lines.with_columns(spelling=nw.col("country").str.strip_chars().str.to_lowercase())

@@ -8,8 +8,17 @@ from datetime import date
 
 import polars as pl
 
+from retail_platform.contracts.rules import RULES
 from retail_platform.transforms.quality import EVIDENCE_ROWS, Finding
-from retail_platform.transforms.scores import DIMENSIONS, INVALID_REASONS, MAY_LACK, REQUIRED, ScoreRule, low_scores
+from retail_platform.transforms.scores import (
+    DIMENSIONS,
+    FAULTS,
+    INVALID_REASONS,
+    MAY_LACK,
+    REQUIRED,
+    ScoreRule,
+    low_scores,
+)
 
 ADVICE = {
     "completeness": "look at the delivery's profile: add a renamed column to the mapping, or ask for the file again.",
@@ -37,20 +46,28 @@ FIRST_FILES, FIRST_ROWS, DAYS_TOLD = 3, 3, 5
 def held_back(
     scores: pl.DataFrame, minimum_rows: int, accepted: Collection[date], rule: ScoreRule | None = None
 ) -> pl.DataFrame:
-    """The days whose total is too low to publish them.
+    """The days whose total, or the score of a dimension with a floor, is too low to publish them; or that have none.
 
     Args:
         scores: all scores (contract `QualityScores`).
         minimum_rows: a day with fewer rows holds nothing back.
         accepted: days that are published whatever their total.
-        rule: thresholds.
+        rule: thresholds and floors.
 
     Returns:
-        Rows of scores, newest day first.
+        Rows of scores, newest day first, and `why`: each reason in words.
     """
-    threshold = (rule or ScoreRule()).thresholds.get("total", 0)
-    is_low = (pl.col("total_score").cast(pl.Float64) < threshold) & (pl.col("checked_rows") >= minimum_rows)
-    return scores.filter(is_low, ~pl.col("sale_date").is_in(list(accepted))).sort("sale_date", descending=True)
+    rule = rule or ScoreRule()
+    threshold, total = rule.thresholds.get("total", 0), pl.col("total_score").cast(pl.Float64)
+    reasons = [
+        pl.when(_accepted_rows() == 0).then(pl.lit("no row is accepted")),
+        pl.when(total.is_null()).then(pl.lit("too few scores for a total")),
+        pl.when(total < threshold).then(pl.lit(f"the total is below {threshold:g}")),
+        *(_below_floor(name, floor, minimum_rows) for name, floor in rule.floors.items()),
+    ]
+    said = scores.with_columns(why=pl.concat_str(reasons, separator=", ", ignore_nulls=True))
+    is_held = (pl.col("why") != "") & (pl.col("checked_rows") >= minimum_rows)
+    return said.filter(is_held, ~pl.col("sale_date").is_in(list(accepted))).sort("sale_date", descending=True)
 
 
 def faulty_rows(
@@ -121,16 +138,17 @@ def totals_reach_their_threshold(held: pl.DataFrame, faults: pl.DataFrame, rule:
     rule = rule or ScoreRule()
     threshold = rule.thresholds.get("total", 0)
     if held.is_empty():
-        return Finding("totals_reach_their_threshold", True, f"No day is below a total of {threshold:g}.")
+        return Finding("totals_reach_their_threshold", True, f"No day is below a total of {threshold:g} or a floor.")
     low = low_scores(held, rule).filter(pl.col("dimension") != "total")
+    low = pl.concat([low, _costliest(held.join(low, on="sale_date", how="anti"), rule).cast(low.schema)])
     told = [_told(day, low, faults) for day in held.head(DAYS_TOLD).iter_rows(named=True)]
     return Finding(
         "totals_reach_their_threshold",
         False,
-        f"{held.height} days are below a total of {threshold:g}: {'; '.join(told)}. {_advice(low)}"
+        f"{held.height} days are held back: {'; '.join(told)}. {_advice(low, faults)}"
         "Nothing is published until a corrected file is delivered, or RETAIL_QUALITY_ACCEPTED_DAYS names the day, or "
-        "RETAIL_QUALITY_THRESHOLDS is lowered; after a change of settings run any day again.",
-        {"days": held.select("table_name", "sale_date", "total_score", *_score_names()).head(EVIDENCE_ROWS)}
+        "RETAIL_QUALITY_THRESHOLDS or RETAIL_QUALITY_FLOORS is lowered; after a change of settings run any day again.",
+        {"days": held.select("table_name", "sale_date", "why", "total_score", *_score_names()).head(EVIDENCE_ROWS)}
         | {"faults": faults.head(EVIDENCE_ROWS)},
     )
 
@@ -161,7 +179,7 @@ def dimensions_reach_their_thresholds(
         low.is_empty(),
         f"{low.height} scores of {scores.height} days are low"
         + (f": {'; '.join(told)}. " if told else ".")
-        + _advice(low),
+        + _advice(listed, faults),
         {"low": listed},
     )
 
@@ -180,7 +198,7 @@ def every_day_is_scored(scores: pl.DataFrame, day_quality: pl.DataFrame) -> Find
         day_quality: all days (contract `DayQuality`).
     """
     names = ("sale_date", "delivered_rows", "superseded_rows", "accepted_rows")
-    scored = scores.select("sale_date", "checked_rows", accepted=pl.col("identified_rows") - pl.col("duplicate_rows"))
+    scored = scores.select("sale_date", "checked_rows", accepted=_accepted_rows())
     compared = scored.join(day_quality.select(names), on="sale_date", how="full", coalesce=True)
     most = pl.col("delivered_rows") - pl.col("superseded_rows")
     is_right = pl.col("checked_rows").is_between("accepted_rows", most) & (
@@ -208,6 +226,16 @@ def _faulty(rows: pl.DataFrame, dimension: str, rule: pl.Expr, value: pl.Expr | 
     ).cast(FAULTY)
 
 
+def _accepted_rows() -> pl.Expr:
+    return pl.col("identified_rows") - pl.col("duplicate_rows")
+
+
+def _below_floor(name: str, floor: float, minimum_rows: int) -> pl.Expr:
+    """In words that a score is below its floor, if it has a basis of as many values or rows as a day needs rows."""
+    is_below = (pl.col(f"{name}_score").cast(pl.Float64) < floor) & (pl.col(FAULTS[name][1]) >= minimum_rows)
+    return pl.when(is_below).then(pl.lit(f"{name} is below its floor of {floor:g}"))
+
+
 def _is_blank(name: str) -> pl.Expr:
     return pl.col(name).fill_null("").str.strip_chars() == ""
 
@@ -222,7 +250,8 @@ def _told(day: dict[str, object], low: pl.DataFrame, faults: pl.DataFrame) -> st
     first = faults.filter(is_day).unique("dimension", keep="first", maintain_order=True)
     listed = low.filter(is_day).join(first.drop("sale_date"), on="dimension", how="left", maintain_order="left")
     scores = ", ".join(_told_score(row, with_day=False) for row in listed.iter_rows(named=True))
-    return f"{day['sale_date']} of {day['table_name']} has {day['total_score']:.1f} ({scores})"
+    total = "no total" if day["total_score"] is None else f"{day['total_score']:.1f}"
+    return f"{day['sale_date']} of {day['table_name']} has {total}, {day['why']} ({scores})"
 
 
 def _told_score(row: dict[str, object], with_day: bool = True) -> str:
@@ -231,6 +260,22 @@ def _told_score(row: dict[str, object], with_day: bool = True) -> str:
     return f"{day}{row['dimension']} {row['score']:.1f} of {row['threshold']:g}{rule}"
 
 
-def _advice(low: pl.DataFrame) -> str:
-    found = [name for name in DIMENSIONS if name in set(low["dimension"])]
-    return "".join(f"{name.capitalize()}: {ADVICE[name]} " for name in found)
+def _costliest(days: pl.DataFrame, rule: ScoreRule) -> pl.DataFrame:
+    """Of days without a low dimension, the one that takes most from the total, as a row of `low_scores`."""
+    found = []
+    for day in days.iter_rows(named=True):
+        known = [name for name in DIMENSIONS if day[f"{name}_score"] is not None]
+        for name in sorted(known, key=lambda name: rule.weights[name] * (float(day[f"{name}_score"]) - 100))[:1]:
+            score, threshold = float(day[f"{name}_score"]), rule.thresholds.get(name, 0.0)
+            found.append((day["table_name"], day["sale_date"], name, score, threshold))
+    columns = {"table_name": pl.String, "sale_date": pl.Date, "dimension": pl.String}
+    return pl.DataFrame(found, columns | {"score": pl.Float64, "threshold": pl.Float64}, orient="row")
+
+
+def _advice(low: pl.DataFrame, faults: pl.DataFrame) -> str:
+    """What to do about each dimension: what the rule that most rows break says, or else what the dimension does."""
+    of_rules = {rule.name: rule.advice for rule in RULES}
+    found = faults.filter(pl.col("sale_date").is_in(low["sale_date"].to_list()))
+    first = dict(found.unique("dimension", keep="first", maintain_order=True).select("dimension", "rule").iter_rows())
+    names = [name for name in DIMENSIONS if name in set(low["dimension"])]
+    return "".join(f"{name.capitalize()}: {of_rules.get(first.get(name, ''), ADVICE[name])} " for name in names)

@@ -5,14 +5,17 @@ says each formula with an example. How rows are judged stays out (`sales.py`, `o
 does about a low score (docs/quality.md, the rules).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 
+import narwhals as nw
 import polars as pl
 
 from retail_platform.contracts import QUALITY_SCORES
 from retail_platform.contracts.rules import rules_that
+from retail_platform.transforms.corrections import row_id
+from retail_platform.transforms.sales import cleaned_invoice
 
 FAULTS = {
     "completeness": ("missing_values", "required_values"),
@@ -62,12 +65,15 @@ THRESHOLDS = {
     "total": 85.0,
 }
 """The least scores that are good, by default. Being late alone takes 10 from the total, and blocks nothing."""
+FLOORS = {"completeness": 60.0, "accuracy": 60.0, "validity": 60.0}
+"""The least scores with which a day is published whatever its total, by default. None for timeliness, for late is not
+wrong; nor for uniqueness, for repeats are left out, and a part that came twice is 50; nor for consistency."""
 REQUIRED = ("invoice_no", "stock_code", "description", "quantity", "invoice_date", "unit_price", "country")
 """What every delivered row must fill. A missing customer is a guest."""
 MAY_LACK = ("description", "country")
 """What an accepted line may lack of it: without the others it is rejected."""
-FACT_KEYS = ("product_key", "country_key", "date_key", "invoice_key")
-"""Keys of a fact that must lead to a known member."""
+FACT_KEYS = ("product_key", "date_key", "invoice_key")
+"""Keys of a fact that must lead to a known member; its country is judged by its spelling (`unrelated_values`)."""
 INVALID_REASONS = tuple(rule.name for rule in rules_that("drop") if rule.dimension == "validity")
 """Reasons of rejects that are faults of validity; duplicate_line is one of uniqueness, missing ones of completeness."""
 
@@ -79,25 +85,31 @@ class ScoreRule:
     Attributes:
         weights: dimension -> its weight in the total.
         thresholds: dimension or `total` -> the least score that is good.
+        floors: dimension -> the least score with which a day is published, whatever its total.
         on_time_hours: a day delivered so many hours after its end is fully on time.
         late_hours: … is not on time at all; in between the score falls in a straight line.
         history_hours: … is a load of history, which says nothing about being on time.
+        period_days: a delivery of so many days or fewer is due when its newest day is over.
         minimum_basis: share of the weights that must have a score for there to be a total.
     """
 
     weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))
     thresholds: Mapping[str, float] = field(default_factory=lambda: dict(THRESHOLDS))
+    floors: Mapping[str, float] = field(default_factory=lambda: dict(FLOORS))
     on_time_hours: float = 24
     late_hours: float = 7 * 24
     history_hours: float = 92 * 24
+    period_days: int = 31
     minimum_basis: float = 0.5
 
     def __post_init__(self) -> None:
-        unknown = (set(self.weights) ^ set(DIMENSIONS)) | (set(self.thresholds) - {*DIMENSIONS, "total"})
+        unknown = (set(self.weights) ^ set(DIMENSIONS)) | (
+            (set(self.thresholds) - {"total"} | set(self.floors)) - set(DIMENSIONS)
+        )
         if unknown:
             raise ValueError(
-                f"weights and thresholds differ from the dimensions in {sorted(unknown)}; give every one of "
-                f"{', '.join(DIMENSIONS)} a weight, and thresholds to these or total."
+                f"weights, thresholds or floors differ from the dimensions in {sorted(unknown)}; give every one of "
+                f"{', '.join(DIMENSIONS)} a weight, floors to these, and thresholds to these or total."
             )
         if min(self.weights.values()) < 0 or not sum(self.weights.values()) > 0:
             raise ValueError(f"weights are {dict(self.weights)}; expected none below 0 and a sum above 0.")
@@ -183,29 +195,46 @@ def low_scores(scores: pl.DataFrame, rule: ScoreRule | None = None) -> pl.DataFr
     return low.sort(pl.col("sale_date"), below, "table_name", "dimension", descending=[True, False, False, False])
 
 
-def standing_rejects(lines: pl.LazyFrame, rejects: pl.LazyFrame, deliveries: pl.DataFrame) -> pl.DataFrame:
-    """Leave out the rejected rows that a later delivery restates, whatever their reason: a correction mends a day.
+def standing_rejects(
+    lines: pl.LazyFrame,
+    rejects: pl.LazyFrame,
+    deliveries: pl.DataFrame,
+    corrections: Collection[str] = (),
+    corrected: Collection[str] = (),
+) -> pl.DataFrame:
+    """Leave out the rejected rows that a later delivery of the retailer restates, and those that were corrected.
+
+    A correction of one row restates the rest of its invoice without its other rejected rows: these are still open.
 
     Args:
         lines: accepted lines of whole days (contract `SilverSales`).
         rejects: rejected rows of these days (contract `SilverRejects`).
         deliveries: delivery_id and delivery_rank (higher wins); a delivery may be there several times.
+        corrections: delivery_id of those that restate invoices for the sake of rejected rows.
+        corrected: ids (`corrections.row_id`) of the rows that they name.
 
     Returns:
         The rejected rows with a day that still count.
     """
-    number = pl.col("invoice_no").str.strip_chars()
-    dated = rejects.filter(pl.col("sale_date").is_not_null()).with_columns(number=number.fill_null(""))
-    claims = pl.concat(
-        [lines.select("sale_date", "delivery_id", number=number), dated.select("sale_date", "delivery_id", "number")]
-    )
+    dated = _numbered(rejects.filter(pl.col("sale_date").is_not_null()))
+    names = ("sale_date", "delivery_id", "number")
+    rows = pl.concat([_numbered(lines).select(names), dated.select(names)])
+    claims = rows.filter(~pl.col("delivery_id").is_in(list(corrections)))
     ranks = deliveries.lazy().select("delivery_id", "delivery_rank").unique()
     newest = (
         claims.unique().join(ranks, on="delivery_id").group_by("sale_date", "number").agg(pl.col("delivery_rank").max())
     )
-    standing = dated.filter(pl.col("reason") != "superseded").join(ranks, on="delivery_id")
-    counting = standing.join(newest, on=["sale_date", "number", "delivery_rank"], how="semi")
-    return counting.drop("number", "delivery_rank").collect(engine="streaming")
+    standing = dated.filter(pl.col("reason") != "superseded", ~row_id().is_in(list(corrected)))
+    ranked = standing.join(ranks.rename({"delivery_rank": "rank"}), on="delivery_id")
+    placed = ranked.join(newest, on=["sale_date", "number"], how="left")
+    counting = placed.filter(pl.col("delivery_rank").is_null() | (pl.col("rank") >= pl.col("delivery_rank")))
+    return counting.drop("number", "rank", "delivery_rank").collect(engine="streaming")
+
+
+def _numbered(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows with `number`, by which invoices are told apart."""
+    numbered: pl.LazyFrame = nw.from_native(rows).with_columns(number=cleaned_invoice().fill_null("")).to_native()
+    return numbered
 
 
 def sales_counts(
@@ -293,39 +322,49 @@ def outlier_values(lines: pl.LazyFrame, bands: pl.DataFrame, flagged: pl.DataFra
     return joined.with_columns(pl.col("outlier_values").fill_null(0))
 
 
-def unrelated_values(facts: pl.LazyFrame, keys: Sequence[str]) -> pl.DataFrame:
+def unrelated_values(facts: pl.LazyFrame, keys: Sequence[str], unplaced: pl.LazyFrame) -> pl.DataFrame:
     """Count the keys that lead to no member of their dimension.
 
     Args:
         facts: fact rows (sale_date and the keys).
-        keys: keys whose unknown members (negative, or null) are a miss; not customer_key, where -1 is a guest.
+        keys: keys whose unknown members (negative, or null) are a miss; not customer_key, where -1 is a guest, nor
+            country_key, where `Unspecified` and `Channel Islands` are what the shop itself writes.
+        unplaced: the accepted lines (sale_date) whose country nobody knows (`countries.unplaced_lines`).
 
     Returns:
-        sale_date, related_values (rows times keys), unrelated_values.
+        sale_date, related_values (rows times the keys and the country), unrelated_values.
     """
     misses = (pl.col(name).fill_null(-1) < 0 for name in keys)
     counted = facts.group_by("sale_date").agg(
-        related_values=pl.len().cast(pl.Int64) * len(keys),
+        related_values=pl.len().cast(pl.Int64) * (len(keys) + 1),
         unrelated_values=pl.sum_horizontal(miss.sum().cast(pl.Int64) for miss in misses),
     )
-    return counted.collect(engine="streaming")
+    countries = unplaced.group_by("sale_date").agg(unplaced=pl.len().cast(pl.Int64))
+    joined = counted.join(countries, on="sale_date", how="left").collect(engine="streaming")
+    every = pl.col("unrelated_values") + pl.col("unplaced").fill_null(0)
+    return joined.select("sale_date", "related_values", unrelated_values=every)
 
 
-def delivery_hours(held: pl.DataFrame, deliveries: pl.DataFrame) -> pl.DataFrame:
-    """Measure how long after its end a day was delivered.
+def delivery_hours(held: pl.DataFrame, deliveries: pl.DataFrame, period_days: int = 31) -> pl.DataFrame:
+    """Measure how long after it was due a day was delivered.
+
+    A day is due when it is over, or in a file of several days when the newest of them is; at most `period_days` are
+    waited for, so that no file of years is on time.
 
     Args:
         held: which delivery holds how many rows of a day, superseded ones too (sale_date, delivery_id, rows); those
             without a day are left out.
         deliveries: delivery_id and delivered_at (UTC; the day's end is taken in UTC as well), one row a delivery.
+        period_days: days of a file that may be delivered together.
 
     Returns:
-        sale_date, delivery_hours: the lower median over the rows, 0 for what came before the day's end. The median, so
+        sale_date, delivery_hours: the lower median over the rows, 0 for what came before it was due. The median, so
         that a few invoices restated a year later do not make the day late.
     """
     dated = held.filter(pl.col("sale_date").is_not_null())
-    end = pl.col("sale_date").dt.offset_by("1d").cast(pl.Datetime("us", "UTC"))
-    hours = (pl.col("delivered_at") - end).dt.total_seconds() / 3600
+    newest = pl.col("sale_date").max().over("delivery_id")
+    last = pl.min_horizontal(newest, pl.col("sale_date").dt.offset_by(f"{period_days - 1}d"))
+    hours = (pl.col("delivered_at") - last.dt.offset_by("1d").cast(pl.Datetime("us", "UTC"))).dt.total_seconds() / 3600
     placed = dated.join(deliveries.unique(), on="delivery_id")
     timed = placed.with_columns(hours=hours.clip(lower_bound=0.0)).sort("sale_date", "hours")
     reached = 2 * pl.col("rows").cum_sum() >= pl.col("rows").sum()

@@ -48,6 +48,7 @@ def test_a_low_day_is_held_back_until_it_is_corrected_or_accepted(tmp_path: Path
         assert run_lake(platform, whole([NEXT])).success
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RETAIL_QUALITY_THRESHOLDS", '{"total": 10}')
+        patch.setenv("RETAIL_QUALITY_FLOORS", '{"validity": 10}')
         assert run_lake(platform, whole([NEXT])).success
 
     deliver(platform, "corrected", BAD, 0)

@@ -58,8 +58,8 @@ def test_a_day_below_the_threshold_says_rule_rows_file_and_what_to_do() -> None:
     found = findings.totals_reach_their_threshold(held, faults(rejects("invalid_quantity", 80)))
     assert not found.passed
     assert found.description.startswith(
-        "1 days are below a total of 85: 2011-01-04 of silver.sales has 81.2 (validity 20.0 of 95: invalid_quantity, "
-        "80 rows of a.csv). Validity: look at silver.rejects: add a new number format to the mapping;"
+        "1 days are held back: 2011-01-04 of silver.sales has 81.2, the total is below 85, validity is below its floor "
+        "of 60 (validity 20.0 of 95: invalid_quantity, 80 rows of a.csv). Validity: A removed invoice (0): nothing."
     )
     assert "RETAIL_QUALITY_ACCEPTED_DAYS" in found.description
     assert found.evidence["faults"].row(0, named=True) == {
@@ -78,8 +78,37 @@ def test_few_rows_accepted_days_and_a_lower_threshold_hold_nothing_back() -> Non
     assert findings.held_back(bad, 50, [OTHER])["sale_date"].to_list() == [DAY]
     assert findings.held_back(bad, 101, []).is_empty()
     assert findings.held_back(bad, 50, [DAY]).is_empty()
-    assert findings.held_back(bad, 50, [], ScoreRule(thresholds={"total": 81})).is_empty()
+    assert findings.held_back(bad, 50, [], ScoreRule(thresholds={"total": 81}, floors={})).is_empty()
     assert findings.totals_reach_their_threshold(bad.head(0), faults()).passed
+
+
+def test_a_day_without_an_accepted_line_or_a_total_is_held_back() -> None:
+    held = findings.held_back(scores((DAY, 60, 60)).with_columns(identified_rows=pl.lit(0, pl.Int64)), 50, [])
+    assert held["why"].item().startswith("no row is accepted")
+    without = scores((DAY, 60, 0)).with_columns(total_score=pl.lit(None, pl.Decimal(9, 4)))
+    found = findings.totals_reach_their_threshold(findings.held_back(without, 50, []), faults())
+    assert "2011-01-04 of silver.sales has no total, too few scores for a total" in found.description
+
+
+def test_a_dimension_far_down_holds_a_day_back_whose_total_is_good() -> None:
+    prices = scores((DAY, 100, 0)).with_columns(
+        accuracy_score=pl.lit("50").cast(pl.Decimal(9, 4)), judged_values=pl.lit(200, pl.Int64)
+    )
+    assert findings.held_back(prices, 50, [])["why"].to_list() == ["accuracy is below its floor of 60"]
+    assert findings.held_back(prices.with_columns(judged_values=pl.lit(4, pl.Int64)), 50, []).is_empty()
+    half = scores((DAY, 100, 50))
+    assert float(half["total_score"].item()) > 85
+    assert findings.held_back(half, 50, [])["why"].to_list() == ["validity is below its floor of 60"]
+    assert findings.held_back(half, 50, [], ScoreRule(floors={"validity": 50})).is_empty()
+
+
+def test_a_total_without_a_low_dimension_names_the_one_that_costs_most() -> None:
+    day, rule = scores((DAY, 100, 4)), ScoreRule(thresholds={"total": 99.5, "validity": 95})
+    found = findings.totals_reach_their_threshold(
+        findings.held_back(day, 50, [], rule), faults(rejects("zero_price", 4)), rule
+    )
+    assert "validity 96.0 of 95: zero_price, 4 rows of a.csv" in found.description
+    assert "Validity: Free goods and write-offs" in found.description
 
 
 def test_every_rule_names_its_dimension_and_its_files() -> None:
@@ -116,7 +145,8 @@ def test_a_low_dimension_is_a_warning_with_its_rule() -> None:
     found = findings.dimensions_reach_their_thresholds(day, faults(rejects("invalid_price", 6)), 50)
     assert not found.passed
     assert found.description.startswith(
-        "1 scores of 2 days are low: 2011-01-04 validity 94.0 of 95: invalid_price, 6 rows of a.csv. Validity: look at"
+        "1 scores of 2 days are low: 2011-01-04 validity 94.0 of 95: invalid_price, 6 rows of a.csv. "
+        "Validity: Another number format"
     )
     assert findings.dimensions_reach_their_thresholds(scores((DAY, 100, 5)), faults(), 50).passed
 

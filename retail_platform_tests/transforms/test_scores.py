@@ -5,12 +5,15 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import narwhals as nw
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from retail_platform.contracts.rules import RULES
+from retail_platform.reference import read_country_aliases
+from retail_platform.transforms.countries import alias_keys, unplaced_lines
 from retail_platform.transforms.day_quality import REASONS
 from retail_platform.transforms.scores import (
     COUNTS,
@@ -132,6 +135,10 @@ def test_a_day_that_is_late_and_nothing_else_keeps_its_total() -> None:
     assert low_scores(late)["dimension"].to_list() == ["timeliness"]
 
 
+def test_every_rule_that_drops_rows_says_what_to_do_about_one() -> None:
+    assert [rule.name for rule in RULES if rule.severity == "drop" and not rule.row_advice] == []
+
+
 def test_every_reason_of_a_reject_is_a_fault_of_one_dimension() -> None:
     missing = {"missing_invoice", "missing_stock_code"}
     assert set(REASONS) - set(INVALID_REASONS) == {*missing, "duplicate_line", "superseded"}
@@ -163,11 +170,25 @@ def test_what_a_correction_restates_is_no_fault_whatever_it_was_rejected_for() -
         ("1", "new", "test_line"),
         ("3", "old", "superseded"),
     ]
-    rejects = pl.LazyFrame(rows, ["invoice_no", "delivery_id", "reason"], orient="row").with_columns(sale_date=DAY)
+    rejects = pl.LazyFrame(rows, ["invoice_no", "delivery_id", "reason"], orient="row").with_columns(
+        sale_date=DAY, file_sha256=pl.lit("f"), source_row=1
+    )
     lines = pl.LazyFrame({"sale_date": [DAY, DAY], "invoice_no": ["1", "3"], "delivery_id": ["new", "new"]})
     ranks = pl.DataFrame({"delivery_id": ["old", "new", "new"], "delivery_rank": [0, 1, 1]})
     found = standing_rejects(lines, rejects, ranks).sort("reason")
     assert found.select("delivery_id", "reason").rows() == [("new", "test_line"), ("old", "zero_price")]
+
+
+def test_a_correction_of_one_row_leaves_the_other_rejects_of_its_invoice_standing() -> None:
+    rejects = pl.LazyFrame(
+        {"invoice_no": ["1\u00a0", "1", "1"], "delivery_id": ["f#0", "f#0", "f#0"], "source_row": [1, 2, 3]}
+    ).with_columns(sale_date=DAY, file_sha256=pl.lit("f"), reason=pl.Series(["zero_price", "zero_price", "superseded"]))
+    lines = pl.LazyFrame({"sale_date": [DAY], "invoice_no": ["1"], "delivery_id": ["c#0"]})
+    ranks = pl.DataFrame({"delivery_id": ["f#0", "c#0", "g#0"], "delivery_rank": [0, 1, 2]})
+    found = standing_rejects(lines, rejects, ranks, ["c#0"], ["f-0-1"])
+    assert found["source_row"].to_list() == [2]
+    again = lines.with_columns(delivery_id=pl.lit("g#0"))
+    assert standing_rejects(again, rejects, ranks, ["c#0"], ["f-0-1"]).is_empty()
 
 
 def test_null_and_blank_values_are_missing() -> None:
@@ -183,8 +204,13 @@ def test_only_lines_of_judged_products_are_a_basis_for_outliers() -> None:
 
 
 def test_unknown_members_are_misses() -> None:
-    facts = pl.LazyFrame({"sale_date": [DAY] * 3, "product_key": [1, 2, None], "country_key": [-1, 5, -3]})
-    assert unrelated_values(facts, ["product_key", "country_key"]).rows() == [(DAY, 6, 3)]
+    facts = pl.LazyFrame({"sale_date": [DAY] * 4, "product_key": [1, 2, None, -1]})
+    lines = pl.LazyFrame({"sale_date": [DAY] * 4, "country": ["Unspecified", "Atlantis", None, "Channel Islands"]})
+    spellings = nw.from_native(alias_keys(read_country_aliases()).lazy())
+    unplaced = unplaced_lines(nw.from_native(lines), spellings).to_native()
+    # What the shop itself writes as unspecified is known to be so; Atlantis and nothing are not.
+    assert unrelated_values(facts, ["product_key"], unplaced).rows() == [(DAY, 8, 4)]
+    assert unrelated_values(facts, ["product_key"], unplaced.head(0)).rows() == [(DAY, 8, 2)]
 
 
 def test_a_day_is_as_late_as_half_of_its_rows() -> None:
@@ -196,6 +222,16 @@ def test_a_day_is_as_late_as_half_of_its_rows() -> None:
     deliveries = pl.DataFrame({"delivery_id": list(arrived), "delivered_at": list(arrived.values())})
     assert delivery_hours(held, deliveries).rows() == [(DAY, 6.0)]
     assert delivery_hours(held.head(1), deliveries).rows() == [(DAY, 0.0)]
+
+
+def test_a_file_of_a_month_is_due_when_the_month_is_over_and_one_of_a_year_is_not_on_time() -> None:
+    days = [date(2011, 1, 1), date(2011, 1, 31), date(2011, 2, 9)]
+    deliveries = pl.DataFrame({"delivery_id": ["a"], "delivered_at": [datetime(2011, 2, 1, 4, tzinfo=UTC)]})
+    held = pl.DataFrame({"sale_date": days, "delivery_id": ["a"] * 3, "rows": [1] * 3})
+    assert delivery_hours(held.head(2), deliveries)["delivery_hours"].to_list() == [4.0, 4.0]
+    later = deliveries.with_columns(delivered_at=datetime(2011, 2, 10, tzinfo=UTC))
+    assert delivery_hours(held, later)["delivery_hours"].to_list() == [9 * 24.0, 0.0, 0.0]
+    assert delivery_hours(held, later, 1)["delivery_hours"].to_list() == [39 * 24.0, 9 * 24.0, 0.0]
 
 
 @pytest.mark.parametrize(
