@@ -49,17 +49,25 @@ def content_of(package: Traversable) -> str:
     return sha256(b"\0".join(part for name, content in parts for part in (name.encode(), content))).hexdigest()
 
 
-def stands(lake: Lake, table: Table, frame: pl.DataFrame, days: Days, made_from: str | None = None) -> bool:
+def stands(
+    lake: Lake,
+    table: Table,
+    frame: pl.DataFrame,
+    days: Days,
+    made_from: str | None = None,
+    source: Table = SILVER_SALES,
+) -> bool:
     """Whether a table's rows were made as of the last of the days, of none that has changed since, by the same code.
 
     Args:
         lake, table, frame: the table, and its rows.
-        days: of silver, that it is made from.
+        days: of the source, that it is made from.
         made_from: `fingerprint` of what it is made from besides, as `kept` takes it.
+        source: the table whose rows it is made from.
 
     A table without rows does not say what it was made as of: it is made again, which costs as little as it holds.
     """
-    changed = lake.changed_days(SILVER_SALES, lake.consumed(table, SILVER_SALES))
+    changed = lake.changed_days(source, lake.consumed(table, source))
     if changed is None or frame.is_empty() or lake.note(table) != (made_from or fingerprint()):
         return False
     return frame["as_of_date"].item(0) == days.end - ONE_DAY and not any(day in days for day in changed)

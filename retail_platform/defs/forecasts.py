@@ -6,6 +6,7 @@ the sums are other ones. Models and bands are in `transforms/`.
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from importlib.metadata import version
 from typing import Any
 
 import dagster as dg
@@ -21,7 +22,7 @@ from retail_platform.contracts import (
     REVENUE_FORECAST,
 )
 from retail_platform.contracts.forecasts import ALL_COUNTRIES
-from retail_platform.defs.closed import fingerprint, kept, open_week
+from retail_platform.defs.closed import fingerprint, kept, open_week, stands
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.plots import forecast_plot, revenue_band_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of
@@ -42,7 +43,12 @@ from retail_platform.transforms.outlook import (
     published_models_beat_naive,
 )
 from retail_platform.transforms.quality import contract_holds, keys_are_unique
-from retail_platform.transforms.revenue_series import demand_by_product, revenue_by_group, revenue_by_member
+from retail_platform.transforms.revenue_series import (
+    country_group,
+    demand_by_product,
+    revenue_by_group,
+    revenue_by_member,
+)
 
 Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
 
@@ -62,29 +68,28 @@ PAST_DRAWN = timedelta(days=90)
     pool=LAKE_POOL,
 )
 def forecasts(lake: dg.ResourceParam[Lake]) -> Results:
-    """Foretell revenue and demand, when a week has closed or sums of closed days, or what is known of them, changed."""
-    tables, days = (*SUBJECTS, FORECAST_BACKTEST), _closed_days(lake)
-    as_of, facts = days.end - ONE_DAY, lake.scan(FACT_SALE, days)
-    revenue = revenue_by_group(facts, lake.scan(DIM_COUNTRY))
-    demand, holidays = demand_by_product(facts, lake.scan(DIM_PRODUCT), as_of), _holidays(revenue, as_of)
-    made_from = fingerprint(as_of, revenue, demand, pl.DataFrame({"holiday": holidays}))
-    more: dict[str, Any] = {"made_again": any(lake.note(table) != made_from for table in tables)}
+    """Foretell revenue and demand, when a week has closed, or a closed day, a country's group or holidays changed."""
+    tables, days, position = (*SUBJECTS, FORECAST_BACKTEST), _closed_days(lake), lake.position(FACT_SALE)
     frames = Outlook(*(lake.scan(table).collect() for table in tables))
+    groups = lake.scan(DIM_COUNTRY).select("country_key", country_group()).sort("country_key").collect()
+    made_from = fingerprint(groups, version("holidays"))
+    stand = all(stands(lake, table, frames.backtest, days, made_from, FACT_SALE) for table in tables)
+    more: dict[str, Any] = {"made_again": not stand}
     if more["made_again"]:
-        frames = outlook(revenue, demand, as_of, holidays)
-        more |= {} if frames.revenue.is_empty() else {"forecast": _fan(frames.revenue, revenue, as_of)}
+        frames, fan = _made(lake, days)
+        more |= fan
     for table, frame in zip(tables, frames, strict=True):
         yield from require(key_of(table), [contract_holds(table, frame), keys_are_unique(table, frame)])
     for table, subject in SUBJECTS.items():
         series = frames.backtest.filter(subject=subject.name)["series"].unique().to_list()
         frame = frames[tables.index(table)]
         yield from require(key_of(table), [forecast_is_complete(frame, series, subject)])
-    yield from require(key_of(FORECAST_BACKTEST), [published_models_beat_naive(frames.backtest)])
+    yield from require(key_of(FORECAST_BACKTEST), [published_models_beat_naive(frames)])
     coverage = bands_cover_as_promised(frames.backtest)
     yield result_of(coverage, key_of(FORECAST_BACKTEST), dg.AssetCheckSeverity.WARN)
     for table, frame in zip(tables, frames, strict=True):
-        told = more if table is REVENUE_FORECAST else {"made_again": more["made_again"]}
-        yield kept(lake, table, frame, {}, told, made_from)
+        told = more if table is REVENUE_FORECAST else {"made_again": not stand}
+        yield kept(lake, table, frame, position, told, made_from)
 
 
 @dg.multi_asset(
@@ -97,7 +102,7 @@ def forecasts(lake: dg.ResourceParam[Lake]) -> Results:
     pool=LAKE_POOL,
 )
 def anomalies(lake: dg.ResourceParam[Lake]) -> Results:
-    """Judge every closed day, when a week has closed or sums of closed days have changed."""
+    """Judge every closed day, when a week has closed or a closed day has changed."""
     key, days = key_of(REVENUE_ANOMALIES), _closed_days(lake)
     as_of, facts = days.end - ONE_DAY, lake.scan(FACT_SALE, days)
     daily = revenue_by_member(facts, lake.scan(DIM_COUNTRY), lake.scan(DIM_PRODUCT))
@@ -119,6 +124,15 @@ def anomalies(lake: dg.ResourceParam[Lake]) -> Results:
 
 def _closed_days(lake: Lake) -> Days:
     return Days(date.min, open_week(lake))
+
+
+def _made(lake: Lake, days: Days) -> tuple[Outlook, dict[str, Any]]:
+    """The three tables, and a plot of what they say."""
+    as_of, facts = days.end - ONE_DAY, lake.scan(FACT_SALE, days)
+    revenue = revenue_by_group(facts, lake.scan(DIM_COUNTRY))
+    demand = demand_by_product(facts, lake.scan(DIM_PRODUCT), as_of)
+    made = outlook(revenue, demand, as_of, _holidays(revenue, as_of))
+    return made, {} if made.revenue.is_empty() else {"forecast": _fan(made.revenue, revenue, as_of)}
 
 
 def _holidays(revenue: pl.DataFrame, as_of: date) -> list[date]:
