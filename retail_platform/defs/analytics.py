@@ -19,7 +19,7 @@ from retail_platform.defs.reports import BLOCKING, check_specs, require, result_
 from retail_platform.lakehouse.days import ONE_DAY, Days
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.transforms.baskets import product_baskets, product_pairs
-from retail_platform.transforms.customer_value import RULES, customer_values, order_days
+from retail_platform.transforms.customer_value import customer_values, order_days
 from retail_platform.transforms.quality import (
     commonest_pairs,
     contract_holds,
@@ -46,14 +46,14 @@ def customer_value(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lak
     key, days, position = key_of(CUSTOMER_VALUE), Days(date.min, open_month(lake)), lake.position(SILVER_SALES)
     frame = lake.scan(CUSTOMER_VALUE).collect()
     more: dict[str, Any] = {"made_again": False}
-    if not stands(lake, CUSTOMER_VALUE, frame, days) or lake.note(CUSTOMER_VALUE) != RULES:
+    if not stands(lake, CUSTOMER_VALUE, frame, days):
         orders = order_days(lake.scan(SILVER_SALES, days)).collect()
         frame, parameters = customer_values(orders, days.end - ONE_DAY)
         more = {"made_again": True, **parameters}
     more = with_plots(context, lake, CUSTOMER_VALUE, frame, more, _holdout)
     yield from require(key, [contract_holds(CUSTOMER_VALUE, frame), keys_are_unique(CUSTOMER_VALUE, frame)])
     yield result_of(holdout_is_calibrated(frame), key, dg.AssetCheckSeverity.WARN)
-    yield kept(lake, CUSTOMER_VALUE, frame, position, more, note=RULES)
+    yield kept(lake, CUSTOMER_VALUE, frame, position, more)
 
 
 def _holdout(frame: pl.DataFrame) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import cache
 from hashlib import sha256
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import dagster as dg
@@ -14,6 +17,9 @@ from retail_platform.defs.plots import is_plot
 from retail_platform.defs.reports import written
 from retail_platform.lakehouse.days import ONE_DAY, Days
 from retail_platform.lakehouse.lake import Lake
+
+MADE_BY = ("contracts", "transforms", "reference")
+"""Packages that say what rows are made of lines: columns, declared features, formulas, constants, reference data."""
 
 
 def open_month(lake: Lake) -> date:
@@ -28,19 +34,44 @@ def open_week(lake: Lake) -> date:
     return newest - timedelta(days=newest.weekday())
 
 
-def fingerprint(as_of: date, *frames: pl.DataFrame) -> str:
-    """What a table is made from, in few characters: the same day and rows give the same, whatever was written since."""
-    parts = (str(as_of), *(frame.write_csv() for frame in frames))
-    return sha256("\0".join(parts).encode()).hexdigest()
+def fingerprint(*parts: date | str | pl.DataFrame) -> str:
+    """What a table is made from and by, in few characters: the same code, days and rows give the same."""
+    texts = (part.write_csv() if isinstance(part, pl.DataFrame) else str(part) for part in parts)
+    return sha256("\0".join((_code(), *texts)).encode()).hexdigest()
 
 
-def stands(lake: Lake, table: Table, frame: pl.DataFrame, days: Days, source: Table = SILVER_SALES) -> bool:
-    """Whether a table's rows were made as of the last of the days, and none of them has changed since in its source.
+@cache
+def _code() -> str:
+    return content_of(files("retail_platform"))
+
+
+def content_of(package: Traversable) -> str:
+    """Hash that is the same while no file of its `MADE_BY` changes: what one of them makes may rest on any other."""
+    found = [file for name in MADE_BY for file in package.joinpath(name).iterdir() if file.is_file()]
+    parts = sorted((file.name, file.read_bytes()) for file in found)
+    return sha256(b"\0".join(part for name, content in parts for part in (name.encode(), content))).hexdigest()
+
+
+def stands(
+    lake: Lake,
+    table: Table,
+    frame: pl.DataFrame,
+    days: Days,
+    made_from: str | None = None,
+    source: Table = SILVER_SALES,
+) -> bool:
+    """Whether a table's rows were made as of the last of the days, of none that has changed since, by the same code.
+
+    Args:
+        lake, table, frame: the table, and its rows.
+        days: of the source, that it is made from.
+        made_from: `fingerprint` of what it is made from besides, as `kept` takes it.
+        source: the table whose rows it is made from.
 
     A table without rows does not say what it was made as of: it is made again, which costs as little as it holds.
     """
     changed = lake.changed_days(source, lake.consumed(table, source))
-    if changed is None or frame.is_empty():
+    if changed is None or frame.is_empty() or lake.note(table) != (made_from or fingerprint()):
         return False
     return frame["as_of_date"].item(0) == days.end - ONE_DAY and not any(day in days for day in changed)
 
@@ -51,9 +82,10 @@ def kept(
     frame: pl.DataFrame,
     position: dict[str, int],
     more: dict[str, Any],
-    note: str | None = None,
+    made_from: str | None = None,
 ) -> dg.MaterializeResult[Any]:
-    """The table as it stands, or written (with what it was made from, or a note of it) when it was made again."""
+    """The table as it stands, or written (with what it was made from and by, see `stands`) when it was made again."""
+    note = made_from or fingerprint()
     version = lake.replace(table, frame, consumed=position, note=note) if more["made_again"] else lake.version(table)
     assert version is not None
     return written(lake, table, frame, version, **more)

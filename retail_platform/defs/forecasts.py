@@ -7,6 +7,7 @@ the sums are other ones. Models and bands are in `transforms/`.
 from collections.abc import Iterator
 from datetime import date, timedelta
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import dagster as dg
@@ -44,7 +45,12 @@ from retail_platform.transforms.outlook import (
     published_models_beat_naive,
 )
 from retail_platform.transforms.quality import contract_holds, keys_are_unique
-from retail_platform.transforms.revenue_series import demand_by_product, revenue_by_group, revenue_by_member
+from retail_platform.transforms.revenue_series import (
+    country_group,
+    demand_by_product,
+    revenue_by_group,
+    revenue_by_member,
+)
 
 Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
 
@@ -65,10 +71,13 @@ MEMBERS_DRAWN = {"total": 1, "country": 3, "category": 4}
     pool=LAKE_POOL,
 )
 def forecasts(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
-    """Foretell revenue and demand, when a week has closed or a closed day has changed."""
+    """Foretell revenue and demand, when a week has closed, or a closed day, a country's group or holidays changed."""
     tables, days, position = (*SUBJECTS, FORECAST_BACKTEST), _closed_days(lake), lake.position(FACT_SALE)
     frames = Outlook(*(lake.scan(table).collect() for table in tables))
-    more: dict[str, Any] = {"made_again": not all(stands(lake, t, frames.backtest, days, FACT_SALE) for t in tables)}
+    groups = lake.scan(DIM_COUNTRY).select("country_key", country_group()).sort("country_key").collect()
+    made_from = fingerprint(groups, version("holidays"))
+    stand = all(stands(lake, table, frames.backtest, days, made_from, FACT_SALE) for table in tables)
+    more: dict[str, Any] = {"made_again": not stand}
     if more["made_again"]:
         frames = _made(lake, days)
     fan = with_plots(context, lake, REVENUE_FORECAST, frames.revenue, more, partial(_fan, lake))
@@ -78,11 +87,11 @@ def forecasts(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -
         series = frames.backtest.filter(subject=subject.name)["series"].unique().to_list()
         frame = frames[tables.index(table)]
         yield from require(key_of(table), [forecast_is_complete(frame, series, subject)])
-    yield from require(key_of(FORECAST_BACKTEST), [published_models_beat_naive(frames.backtest)])
+    yield from require(key_of(FORECAST_BACKTEST), [published_models_beat_naive(frames)])
     coverage = bands_cover_as_promised(frames.backtest)
     yield result_of(coverage, key_of(FORECAST_BACKTEST), dg.AssetCheckSeverity.WARN)
     for table, frame in zip(tables, frames, strict=True):
-        yield kept(lake, table, frame, position, fan if table is REVENUE_FORECAST else more)
+        yield kept(lake, table, frame, position, fan if table is REVENUE_FORECAST else more, made_from)
 
 
 @dg.multi_asset(

@@ -6,7 +6,6 @@ Made again when a month has closed or a closed day has changed, as the tables of
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
-from hashlib import sha256
 from typing import Any
 
 import dagster as dg
@@ -20,7 +19,7 @@ from retail_platform.contracts import (
     SEASONALITY_INDEX,
     SILVER_SALES,
 )
-from retail_platform.defs.closed import kept, open_month, stands, with_plots
+from retail_platform.defs.closed import fingerprint, kept, open_month, stands, with_plots
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.plots import seasonality_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of
@@ -113,16 +112,16 @@ def index_of_seasons(context: dg.AssetExecutionContext, lake: dg.ResourceParam[L
     key, month, position = key_of(SEASONALITY_INDEX), open_month(lake), lake.position(SILVER_SALES)
     days = Days(month.replace(year=month.year - SEASON_YEARS), month)
     frame, categories = lake.scan(SEASONALITY_INDEX).collect(), _categories(lake, month)
-    note = sha256(categories.write_csv().encode()).hexdigest()
-    more: dict[str, Any] = {"made_again": lake.note(SEASONALITY_INDEX) != note}
-    if more["made_again"] or not stands(lake, SEASONALITY_INDEX, frame, days):
+    made_from = fingerprint(categories)
+    more: dict[str, Any] = {"made_again": False}
+    if not stands(lake, SEASONALITY_INDEX, frame, days, made_from):
         frame = seasonality_indices(product_days(lake.scan(SILVER_SALES, days)).collect(), categories, month)
         more = {"made_again": True}
     more = with_plots(context, lake, SEASONALITY_INDEX, frame, more, _shop)
     revenue = _revenue(lake, years_of(frame) or Days(month, month))
     checks = [contract_holds(SEASONALITY_INDEX, frame), keys_are_unique(SEASONALITY_INDEX, frame)]
     yield from require(key, [*checks, indices_average_100(frame), shop_has_all_revenue(frame, revenue)])
-    yield kept(lake, SEASONALITY_INDEX, frame, position, more, note)
+    yield kept(lake, SEASONALITY_INDEX, frame, position, more, made_from)
 
 
 def _shop(frame: pl.DataFrame) -> dict[str, Any]:

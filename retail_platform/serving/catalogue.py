@@ -23,6 +23,12 @@ PERSONAL_COLUMNS = ("customer_id", "customer_key")
 """Columns whose names end so (`customer_id`, `best_customer_id`) tell who a customer is, in whatever table they are: by
 name, so that a new mart need not say it."""
 
+PERSONAL_PREFIXES = ("top_customer_", "repeat_customer_share")
+"""Columns whose names begin so tell what a single customer bought, or how few customers came back."""
+
+HEAD_COUNTS = ("customer_count", "cohort_size")
+"""Columns with one of these in their names (`new_customer_count`, `customer_count_90d`) count customers."""
+
 
 class Kind(Enum):
     """What a column holds, as far as clients and filters have to know."""
@@ -53,7 +59,8 @@ class Column:
     Attributes:
         name: as in the database.
         postgres_type: for casts and table definitions.
-        is_personal: whether it tells who a customer is: masked for those who may not see customers.
+        is_personal: whether it tells of a single customer: masked for those who may not see customers.
+        counts_customers: whether it is a number of customers: null for them where there are few.
     """
 
     name: str
@@ -62,6 +69,12 @@ class Column:
     nullable: bool
     description: str
     is_personal: bool
+    counts_customers: bool = False
+
+    @property
+    def comes_as_null(self) -> bool:
+        """Whether it may be null for somebody."""
+        return self.nullable or self.is_personal or self.counts_customers
 
 
 @dataclass(frozen=True)
@@ -215,7 +228,8 @@ def _column(name: str, postgres_type: str, nullable: bool, description: str) -> 
         raise ValueError(f"column {name} has type {postgres_type}, which is not served; add it to _KINDS")
     if kind is Kind.COUNT and name.endswith("_key"):
         kind = Kind.KEY
-    return Column(name, kind, postgres_type, nullable, description, is_personal=_is_personal(name))
+    counts_customers = any(part in name for part in HEAD_COUNTS)
+    return Column(name, kind, postgres_type, nullable, description, _is_personal(name), counts_customers)
 
 
 _KINDS = {
@@ -288,4 +302,4 @@ def _plural(name: str) -> str:
 
 
 def _is_personal(column: str) -> bool:
-    return column.endswith(PERSONAL_COLUMNS)
+    return column.endswith(PERSONAL_COLUMNS) or column.startswith(PERSONAL_PREFIXES)

@@ -16,8 +16,6 @@ HOLDOUT_DAYS = 180
 """The last days, foretold from what was known before them and compared with what came.
 
 As many days ahead without an order are churn."""
-RULES = f"churn is no order in {HOLDOUT_DAYS} days"
-"""Kept with the table, which is made again when they change."""
 NEXT_ORDERS_DAYS = 90
 YEAR_DAYS = 365
 FEWEST_REPEATERS = 50

@@ -66,24 +66,34 @@ def pooled_backtest(backtest: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def published_models_beat_naive(backtest: pl.DataFrame) -> Finding:
-    """Whether every series is published by one model, which has a smaller error than the naive or is the naive.
+def published_models_beat_naive(made: Outlook) -> Finding:
+    """Whether every series is forecast by the one model that is chosen: the naive, or one with a smaller error than it.
 
     Args:
-        backtest: contract `ForecastBacktest`.
+        made: forecasts and backtest.
     """
-    pooled = pooled_backtest(backtest)
+    pooled = pooled_backtest(made.backtest)
     chosen = pooled.filter("is_chosen")
     lost = chosen.filter((pl.col("model") != NAIVE) & ~(pl.col("mase") < 1).fill_null(False))
     counted = pooled.group_by("subject", "series").agg(published=pl.col("is_chosen").sum())
     undecided = counted.filter(pl.col("published") != 1)
     naive = chosen.filter(pl.col("model") == NAIVE)
+    names = ("subject", "series", "model")
+    told = pl.concat(
+        frame.select(pl.lit(subject.name).alias("subject"), pl.col(series).alias("series"), "model").unique()
+        for frame, subject, series in (
+            (made.revenue, REVENUE, "country_group"),
+            (made.demand, DEMAND, "stock_code"),
+        )
+    )
+    others = told.join(chosen, on=names, how="anti").sort(names)
     return Finding(
         "published_models_beat_naive",
-        lost.is_empty() and undecided.is_empty(),
+        lost.is_empty() and undecided.is_empty() and others.is_empty(),
         f"{chosen.height} series are published, {naive.height} of them as naive; {lost.height} by a model that the "
-        f"naive beats, {undecided.height} by none or by several; expected none of these.",
-        {"lost": lost.head(EVIDENCE_ROWS), "published": _by_model(chosen)},
+        f"naive beats, {undecided.height} by none or by several; {others.height} are forecast by another model than "
+        f"the chosen one; expected none of these.",
+        {"lost": lost.head(EVIDENCE_ROWS), "others": others.head(EVIDENCE_ROWS), "published": _by_model(chosen)},
     )
 
 

@@ -16,6 +16,7 @@ from retail_platform.contracts import (
     REVENUE_ANOMALIES,
     REVENUE_FORECAST,
 )
+from retail_platform.defs import forecasts as defs
 from retail_platform.defs.closed import open_week
 from retail_platform.defs.forecasts import anomalies, forecasts
 from retail_platform.lakehouse.days import Days
@@ -81,6 +82,20 @@ def test_they_are_made_again_when_a_week_closes_or_a_closed_day_changes(lake: La
         )
     run(fresh)
     assert all(left.equals(right) for left, right in zip(contents(lake), contents(fresh), strict=True))
+
+
+def test_forecasts_are_made_again_when_a_country_is_of_another_group(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(lake)
+    countries = lake.scan(DIM_COUNTRY).collect()
+    lake.replace(DIM_COUNTRY, countries.with_columns(gdp_per_capita=pl.lit(1, pl.Decimal(18, 4))))
+    assert run(lake) == first
+    lake.replace(DIM_COUNTRY, countries.with_columns(is_eu_member=pl.lit(True)))
+    second = run(lake)
+    assert all(now != then for now, then in zip(second[:3], first[:3], strict=True))
+    monkeypatch.setattr(defs, "version", lambda package: f"{package} of next year")
+    assert all(now != then for now, then in zip(run(lake)[:3], second[:3], strict=True))
 
 
 def test_a_lake_without_sales_has_none(tmp_path: Path) -> None:

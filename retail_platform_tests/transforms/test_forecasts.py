@@ -127,7 +127,7 @@ def test_too_little_history_is_not_forecast() -> None:
     assert (found.forecast.height, found.backtest.height) == (0, 0)
     made = outlook(frame, frame.clear(), date(2010, 3, 28), HOLIDAYS)
     assert all(contract_holds(table, each).passed for table, each in zip(TABLES, made, strict=True))
-    assert published_models_beat_naive(made.backtest).passed
+    assert published_models_beat_naive(made).passed
     assert forecast_is_complete(made.revenue, [], REVENUE).passed
 
 
@@ -162,7 +162,7 @@ def test_the_tables_follow_their_contracts_and_pass(made: Outlook) -> None:
     assert all(contract_holds(table, each).passed for table, each in zip(TABLES, made, strict=True))
     assert forecast_is_complete(made.revenue, ["All countries", "United Kingdom"], REVENUE).passed
     assert forecast_is_complete(made.demand, ["10001"], DEMAND).passed
-    assert published_models_beat_naive(made.backtest).passed
+    assert published_models_beat_naive(made).passed
     assert bands_cover_as_promised(made.backtest).passed
 
 
@@ -187,8 +187,21 @@ def test_bands_that_cross_are_found(made: Outlook, column: str) -> None:
 def test_a_model_that_the_naive_beats_is_found(made: Outlook) -> None:
     worse = made.backtest.with_columns(mae=pl.when("is_chosen").then(pl.col("naive_mae") + 1).otherwise("mae"))
     worse = worse.with_columns(model=pl.when("is_chosen").then(pl.lit("ets")).otherwise("model"))
-    assert not published_models_beat_naive(worse).passed
-    assert not published_models_beat_naive(made.backtest.with_columns(is_chosen=pl.lit(False))).passed
+    finding = published_models_beat_naive(made._replace(backtest=worse))
+    assert not finding.passed
+    assert finding.evidence["lost"].height == 3
+    none = made.backtest.with_columns(is_chosen=pl.lit(False))
+    assert not published_models_beat_naive(made._replace(backtest=none)).passed
+
+
+@pytest.mark.parametrize(("table", "column"), [("revenue", "country_group"), ("demand", "stock_code")])
+def test_a_forecast_by_another_model_than_the_chosen_one_is_found(made: Outlook, table: str, column: str) -> None:
+    frame: pl.DataFrame = getattr(made, table)
+    chosen, others = frame["model"][0], [name for name in ("ets", "theta") if name != frame["model"][0]]
+    wrong = frame.with_columns(pl.col("model").replace(chosen, others[0]))
+    finding = published_models_beat_naive(made._replace(**{table: wrong}))
+    assert not finding.passed
+    assert set(finding.evidence["others"]["series"]) <= set(frame[column])
 
 
 def test_bands_that_are_too_narrow_or_too_wide_are_found(made: Outlook) -> None:

@@ -57,7 +57,7 @@ def test_every_country_group_beats_the_naive(real_platform: Settings) -> None:
     assert demand["mae"].sum() / demand["naive_mae"].sum() < 0.8
 
 
-def test_the_profile_s_errors_equal_numpy(real_platform: Settings, raw_lines: duckdb.DuckDBPyConnection) -> None:
+def test_the_profile_s_totals_are_those_of_numpy(real_platform: Settings, raw_lines: duckdb.DuckDBPyConnection) -> None:
     """The last origin by hand: no day of it is one on which the shop was closed for once."""
     origin = AS_OF - timedelta(days=30)
     days, revenue = (np.array(column) for column in zip(*raw_lines.sql(DAILY).fetchall(), strict=True))

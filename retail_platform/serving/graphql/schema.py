@@ -207,9 +207,8 @@ class _Builder:
         return fields
 
     def _column(self, column: Column, name: str) -> StrawberryField:
-        # Those who may not see customers get null in place of some personal values.
-        nullable = column.nullable or column.is_personal
-        return self._field(name, _optional(TYPES[column.kind], nullable), column.description, ColumnField(column.name))
+        annotation = _optional(TYPES[column.kind], column.comes_as_null)
+        return self._field(name, annotation, column.description, ColumnField(column.name))
 
     def _many(self, target: ServedTable, name: str, relation: Relation | None = None) -> list[StrawberryField]:
         type_name, suffix = pascal_case(target.name), "" if relation else "Connection"

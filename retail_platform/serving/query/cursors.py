@@ -67,8 +67,8 @@ def read_cursor(
     if len(place) != len(columns) + 1:
         raise QuestionError(argument, _NO_CURSOR)
     for value, path, column in zip(place[1:], paths, columns, strict=True):
-        # Along a relation there may be no row.
-        if value is None and len(path) == 1 and not column.nullable:
+        # Along a relation there may be no row; few customers are not counted for everybody.
+        if value is None and len(path) == 1 and not (column.nullable or column.counts_customers):
             raise QuestionError(argument, _NO_CURSOR)
     values = [
         read_value(column, value, argument)

@@ -586,7 +586,8 @@ class _Compiler:
         if isinstance(operand, Measure):
             counts = operand.function in (Function.COUNT, Function.COUNT_DISTINCT)
             return not counts or self.hides_few(scope, operand)
-        return len(operand) > 1 or column_of(self.catalogue, scope.table, operand).nullable
+        column = column_of(self.catalogue, scope.table, operand)
+        return len(operand) > 1 or column.nullable or (column.counts_customers and self.encoding.masks_customers)
 
     def hides_few(self, scope: _Scope, measure: Measure) -> bool:
         """Whether a count distinct is of customers, for somebody who may not see them."""
@@ -625,8 +626,11 @@ class _Compiler:
     def reached(self, scope: _Scope, path: Path, *, is_counted: bool = False) -> Expression:
         if path in scope.known:
             return scope.known[path]
-        _, source = self.reach(scope, path[:-1], is_counted=is_counted)
-        return source.c[path[-1]]
+        table, source = self.reach(scope, path[:-1], is_counted=is_counted)
+        column: Expression = source.c[path[-1]]
+        if self.encoding.masks_customers and table.columns[path[-1]].counts_customers:
+            return sa.case((column >= sa.literal_column(str(FEWEST_CUSTOMERS)), column))
+        return column
 
     def reach(self, scope: _Scope, relations: Path, *, is_counted: bool = False) -> tuple[ServedTable, FromClause]:
         """The row along relations to one, joined when it is not yet; how many customers there are is no secret."""

@@ -76,8 +76,7 @@ def row_model(name: str, columns: Mapping[str, Column], *, optional: bool = Fals
     fields: dict[str, Any] = {}
     for column_name, column in columns.items():
         kind, example = _TYPES[column.kind]
-        # A viewer's keys of customers come as null.
-        written = kind | None if column.nullable or column.is_personal else kind
+        written = kind | None if column.comes_as_null else kind
         examples = None if example is None else [example]
         fields[column_name] = (
             written,

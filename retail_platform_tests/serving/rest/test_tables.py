@@ -172,6 +172,38 @@ def test_a_viewer_sees_masks_and_no_customers(shop: Served) -> None:
     assert shop.json(one, Role.VIEWER)["data"] == []
 
 
+def test_a_viewer_is_not_told_of_few_customers_in_any_table(shop: Served) -> None:
+    for table, count in [
+        ("datamart/daily_sales", "customer_count"),
+        ("datamart/monthly_sales", "new_customer_count"),
+        ("datamart/cohort_retention", "cohort_size"),
+        ("gold/product_feature", "customer_count_all"),
+    ]:
+        rows, masked = (shop.json(f"/api/v1/{table}", role)["data"] for role in (Role.ANALYST, Role.VIEWER))
+        assert len(rows) == len(masked) > 0
+        assert any(row[count] for row in rows)
+        assert {row[count] for row in masked} == {None}
+        for asked in (f"{count}.lt=5", f"{count}.gte=0", f"{count}.in=1,2"):
+            assert shop.json(f"/api/v1/{table}?{asked}")["data"]
+            assert shop.json(f"/api/v1/{table}?{asked}", Role.VIEWER)["data"] == []
+        total = f"/api/v1/{table}?aggregate=sum:{count},max:{count}"
+        assert shop.json(total, Role.VIEWER)["data"] == [{f"sum_{count}": None, f"max_{count}": None}]
+        key = f"/api/v1/{table}?group_by={count}&aggregate=count"
+        assert shop.json(key, Role.VIEWER)["data"] == [{count: None, "count": len(rows)}]
+        first = shop.json(f"/api/v1/{table}?sort={count}:desc", Role.VIEWER)["data"]
+        assert sorted(map(str, first)) == sorted(map(str, masked))
+
+
+def test_a_viewer_does_not_see_what_the_best_customer_bought(shop: Served) -> None:
+    features = "/api/v1/gold/product_feature"
+    best = ("top_customer_amount_all", "top_customer_share_all", "repeat_customer_share_all")
+    assert all(row["top_customer_amount_all"] for row in shop.json(features)["data"])
+    for column in best:
+        assert {row[column] for row in shop.json(features, Role.VIEWER)["data"]} == {None}
+        for asked in (f"{column}.gt=0", f"sort={column}", f"group_by={column}", f"aggregate=max:{column}"):
+            assert shop.get(f"{features}?{asked}", Role.VIEWER).status_code == 403, asked
+
+
 def test_one_statement_a_request(shop: Served) -> None:
     for asked in ("size=2&sort=product.description", "aggregate=count&group_by=country.country_name", "cursor="):
         before = shop.statements
