@@ -18,7 +18,8 @@ DAYS = [date(2011, 3, 1) + timedelta(days=n) for n in range(40)]
 def size(plot: dg.MarkdownMetadataValue) -> tuple[int, int]:
     """Width and height of the PNG inside."""
     _, _, encoded = str(plot.value).partition(";base64,")
-    return struct.unpack(">II", base64.b64decode(encoded.removesuffix(")"))[16:24])  # type: ignore[return-value]
+    width, height = struct.unpack(">II", base64.b64decode(encoded.removesuffix(")"))[16:24])
+    return width, height
 
 
 def judged(member: str) -> pl.DataFrame:
