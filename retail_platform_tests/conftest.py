@@ -18,19 +18,6 @@ from retail_platform.warehouse.connection import Database
 from retail_platform.warehouse.server import ensure_server, stop_server
 from retail_platform_tests.platforms import new_platform, retail
 
-LOADED_ONCE = ("real_platform", "shop_platform")
-"""Fixtures that take long to make: their tests run in one process. Other tests stay together by file."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread tests over processes so that little is made twice, what takes longest first."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        group = next((name for name in LOADED_ONCE if name in fixtures), str(item.path))
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: next(item.iter_markers("xdist_group")).args[0] not in LOADED_ONCE)
-
 
 @pytest.fixture(scope="session")
 def settings() -> Iterator[Settings]:
