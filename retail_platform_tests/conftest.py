@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -17,6 +17,14 @@ from retail_platform.sources.online_retail import split
 from retail_platform.warehouse.connection import Database
 from retail_platform.warehouse.server import ensure_server, stop_server
 from retail_platform_tests.platforms import new_platform, retail
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape in a report what no UTF-8 can hold (the log of a test about such text): it goes between processes."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 @pytest.fixture(scope="session")
