@@ -20,8 +20,6 @@ from retail_platform.lakehouse.lake import Lake
 if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
 
-READ = "select * from read_parquet($files, hive_partitioning = true, hive_types_autocast = false, union_by_name = true)"
-
 
 class DuckDBEngine(Engine):
     """Relations of one connection of its own, which live as long as it.
@@ -42,7 +40,6 @@ class DuckDBEngine(Engine):
             config={
                 "memory_limit": f"{memory}B",
                 "temp_directory": str(self._spill),
-                "TimeZone": "UTC",
                 # Rows have no order in the lake; to keep one takes memory.
                 "preserve_insertion_order": False,
             }
@@ -66,7 +63,9 @@ class DuckDBEngine(Engine):
         files = lake.files(table, days, version, undated=undated)
         if not files:
             return self.lazy(table.empty())
-        found = self._connection.sql(READ, params={"files": [str(file.path) for file in files]})
+        paths = [str(file.path) for file in files]
+        # The month is in the folder's name alone. A file of before a column was added does not have it.
+        found = self._connection.read_parquet(paths, hive_partitioning=bool(table.month), union_by_name=True)
         rows = found if days is None else found.filter(_in_days(table, days, undated))
         return nw.from_native(rows.project(", ".join(self._as_in_contract(table, found))))
 

@@ -50,9 +50,10 @@ class PandasEngine(Engine):
 
     @override
     def collect(self, frame: nw.LazyFrame[Any], schema: pl.Schema | None = None) -> pl.DataFrame:
-        wanted = frame if schema is None else frame.select(*schema)
-        collected = pl.DataFrame(wanted.collect().to_arrow())
-        return collected if schema is None else collected.cast(schema)
+        whole = frame.collect()
+        # Arrow takes the index of pandas along as one more column.
+        collected = pl.DataFrame(whole.to_arrow()).select(whole.columns)
+        return collected if schema is None else collected.select(list(schema)).cast(schema)
 
 
 def _is_text(kind: pa.DataType) -> bool:
