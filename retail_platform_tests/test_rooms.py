@@ -19,9 +19,11 @@ BELOW: dict[str, set[str]] = {
     "warehouse": {"contracts", "settings"},
     "sources": {"lakehouse"},
     "transforms": {"contracts", "lakehouse.days", "lakehouse.mapping"},
+    "engines": {"contracts", "lakehouse", "settings"},
     "instance": {"settings", "warehouse"},
     "defs": {
         "contracts",
+        "engines",
         "lakehouse",
         "providers",
         "reference",
