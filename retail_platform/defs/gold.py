@@ -121,13 +121,16 @@ def versioned_dimension(
 
 def _products(lake: Lake, open_month: date) -> pl.DataFrame:
     months, categories = (lake.scan(table).collect() for table in (PRODUCT_MONTHS, PRODUCT_CATEGORY))
-    versions = product_versions(nw.from_native(months.lazy()), open_month).to_native().collect()
-    return product_dimension(versions, months, categories)
+    summaries = nw.from_native(months.lazy())
+    dimension = product_dimension(product_versions(summaries, open_month), summaries, nw.from_native(categories.lazy()))
+    frame: pl.DataFrame = dimension.to_native().collect()
+    return frame.sort("stock_code", "version")
 
 
 def _customers(lake: Lake, open_month: date) -> pl.DataFrame:
     versions = customer_versions(nw.from_native(lake.scan(CUSTOMER_MONTHS)), open_month)
-    return customer_dimension(versions.to_native().collect())
+    frame: pl.DataFrame = customer_dimension(versions).to_native().collect()
+    return frame.sort("customer_id", "version")
 
 
 dim_product = versioned_dimension(
@@ -150,7 +153,9 @@ dim_customer = versioned_dimension(DIM_CUSTOMER, (CUSTOMER_MONTHS,), "customer_i
 def dim_invoice(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
     """Write the invoices of the run's days."""
     days, key = days_of_run(context), key_of(DIM_INVOICE)
-    frame = invoices(lake.scan(SILVER_SALES, days).collect())
+    frame = (
+        invoices(nw.from_native(lake.scan(SILVER_SALES, days))).to_native().collect().sort("sale_date", "invoice_no")
+    )
     yield from require(key, [contract_holds(DIM_INVOICE, frame), keys_are_unique(DIM_INVOICE, frame)])
     version = lake.replace_days(DIM_INVOICE, frame, [days])
     around = lake.scan_months(DIM_INVOICE, days.months_around()).select("invoice_no", "sale_date").collect()
@@ -238,10 +243,12 @@ def _rekeyed_days(lake: Lake) -> set[date]:
 def _keyed(
     lake: Lake, lines: pl.DataFrame, spellings: nw.LazyFrame[Any], rates: pl.DataFrame, shop_currency: str
 ) -> pl.DataFrame:
-    products, customers = (lake.scan(table).collect() for table in (DIM_PRODUCT, DIM_CUSTOMER))
-    countries = nw.from_native(lines.lazy().select("country").unique())
-    keys = country_keys(countries, spellings).to_native().collect()
-    return fact_sales(lines, products, customers, keys, rates, shop_currency)
+    products, customers = (nw.from_native(lake.scan(table)) for table in (DIM_PRODUCT, DIM_CUSTOMER))
+    sold = nw.from_native(lines.lazy())
+    keys = country_keys(sold.select("country").unique(), spellings)
+    keyed = fact_sales(sold, products, customers, keys, nw.from_native(rates.lazy()), shop_currency)
+    facts: pl.DataFrame = keyed.to_native().collect()
+    return facts.sort("sale_date", "sale_id")
 
 
 def _findings(lake: Lake, lines: pl.DataFrame, facts: pl.DataFrame) -> list[Finding]:

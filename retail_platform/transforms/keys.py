@@ -1,14 +1,47 @@
-"""Surrogate keys and line ids: one hash function outside the engines, so that every engine gives the same keys."""
+"""Surrogate keys and line ids: one hash over one text form of values, the same on every engine.
+
+Narwhals has no hash. DuckDB and Spark have SHA-256 and hash their own rows; rows of Polars and pandas are hashed by
+DuckDB over Arrow, in this process. The text forms are DuckDB's casts, which Spark's are equal to for the types of the
+keys: whole numbers, decimals with all their places, days and times (`YYYY-MM-DD HH:MM:SS`, then a fraction without
+trailing zeros). Add an engine to `_hashed`; docs/decisions/0017 says why it is so.
+"""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
 
+import narwhals as nw
 import polars as pl
 
 UNKNOWN_KEY = -1
 """The unknown member of a dimension (a guest, an unknown country)."""
 
+Frame = TypeVar("Frame", pl.DataFrame, nw.LazyFrame[Any])
 
-def surrogate_keys(frame: pl.DataFrame, parts: Sequence[str], name: str) -> pl.DataFrame:
+
+class _Dialect(NamedTuple):
+    """What engines with SHA-256 call it: expressions over `{}`.
+
+    Attributes:
+        size: bytes of a text.
+        digest: hexadecimal SHA-256 of a text.
+        number: the first 63 bits of 64 in hexadecimal digits.
+    """
+
+    size: str
+    digest: str
+    number: str
+
+
+_DUCKDB = _Dialect("strlen({})", "sha256({})", "cast(cast('0x' || {} as ubigint) // 2 as bigint)")
+_SPARK = _Dialect("octet_length({})", "sha2({}, 256)", "cast(cast(conv({}, 16, 10) as decimal(20, 0)) div 2 as bigint)")
+_UUID = (
+    "substr({0}, 1, 8) || '-' || substr({0}, 9, 4) || '-8' || substr({0}, 14, 3) || '-a' || substr({0}, 18, 3) || '-' "
+    "|| substr({0}, 21, 12)"
+)
+_DIGEST = "sha_256"
+
+
+def surrogate_keys(frame: Frame, parts: Sequence[str], name: str) -> Frame:
     """Add the surrogate key of a natural key.
 
     Args:
@@ -17,13 +50,16 @@ def surrogate_keys(frame: pl.DataFrame, parts: Sequence[str], name: str) -> pl.D
         name: the name of the new column.
 
     Returns:
-        The frame in its order with `name`: the first 63 bits of SHA-256 over the length-prefixed parts, as Int64.
+        The rows (those of Polars in their order) with `name`: the first 63 bits of SHA-256 over the length-prefixed
+        parts, as Int64.
+
+    Raises:
+        NotImplementedError: the frame is of an engine that is not known here.
     """
-    head = _digests(frame, parts).str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64)
-    return frame.with_columns((head // 2).cast(pl.Int64).alias(name))
+    return _hashed(frame, parts, name, pl.Int64)
 
 
-def line_ids(frame: pl.DataFrame, parts: Sequence[str], name: str) -> pl.DataFrame:
+def line_ids(frame: Frame, parts: Sequence[str], name: str) -> Frame:
     """Add a UUID made from a row's values.
 
     Args:
@@ -32,33 +68,61 @@ def line_ids(frame: pl.DataFrame, parts: Sequence[str], name: str) -> pl.DataFra
         name: the name of the new column.
 
     Returns:
-        The frame in its order with `name`: the first 128 bits of SHA-256 over the length-prefixed parts as UUID text
-        (version 8, RFC 9562: custom).
+        The rows (those of Polars in their order) with `name`: the first 128 bits of SHA-256 over the length-prefixed
+        parts as UUID text (version 8, RFC 9562: custom).
+
+    Raises:
+        NotImplementedError: the frame is of an engine that is not known here.
     """
-    digest = pl.col("digest").str
-    pieces = (
-        digest.slice(0, 8),
-        pl.lit("-"),
-        digest.slice(8, 4),
-        pl.lit("-8"),
-        digest.slice(13, 3),
-        pl.lit("-a"),
-        digest.slice(17, 3),
-        pl.lit("-"),
-        digest.slice(20, 12),
-    )
-    ids = _digests(frame, parts).to_frame("digest").select(pl.concat_str(pieces))
-    return frame.with_columns(ids.to_series().alias(name))
+    return _hashed(frame, parts, name, pl.String)
 
 
-def _digests(frame: pl.DataFrame, parts: Sequence[str]) -> pl.Series:
-    """The hexadecimal SHA-256 of each row's parts, in order; parts become text by DuckDB's casts."""
+def _hashed(frame: Frame, parts: Sequence[str], name: str, dtype: type[pl.DataType]) -> Frame:
+    """Add a key (Int64) or an id (String), by the engine that holds the rows or beside it."""
+    if isinstance(frame, pl.DataFrame):
+        return frame.with_columns(_by_duckdb(parts, dtype).alias(name))
+    rows: Any = frame.to_native()
+    if frame.implementation.is_polars():
+        rows = rows.with_columns(_by_duckdb(parts, dtype).alias(name))
+    elif frame.implementation.is_pandas():
+        read = pl.DataFrame(nw.from_native(rows[list(parts)], eager_only=True).to_arrow())
+        values = read.select(_by_duckdb(parts, dtype)).to_series().to_list()
+        rows = rows.assign(**{name: values}).astype(
+            {name: "string[pyarrow]" if dtype is pl.String else "int64[pyarrow]"}
+        )
+    elif frame.implementation.is_duckdb():
+        digest, value = _sql(_DUCKDB, parts, dtype)
+        rows = rows.project(f"*, {digest} as {_DIGEST}").project(f"* exclude ({_DIGEST}), {value} as {name}")
+    elif frame.implementation.is_pyspark():
+        digest, value = _sql(_SPARK, parts, dtype)
+        rows = rows.selectExpr("*", f"{digest} as {_DIGEST}").selectExpr("*", f"{value} as {name}").drop(_DIGEST)
+    else:
+        raise NotImplementedError(f"frames of {frame.implementation} have no keys; say in keys.py how they hash")
+    hashed: nw.LazyFrame[Any] = nw.from_native(rows).lazy()
+    return hashed
+
+
+def _sql(dialect: _Dialect, parts: Sequence[str], dtype: type[pl.DataType]) -> tuple[str, str]:
+    """The digest of the parts, and from it (under `_DIGEST`) the key or the id."""
+    texts = [f"cast({part} as string)" for part in parts]
+    prefixed = " || ".join(f"coalesce({dialect.size.format(text)} || ':' || {text}, '-')" for text in texts)
+    value = _UUID.format(_DIGEST) if dtype is pl.String else dialect.number.format(f"substr({_DIGEST}, 1, 16)")
+    return dialect.digest.format(prefixed), value
+
+
+def _by_duckdb(parts: Sequence[str], dtype: type[pl.DataType]) -> pl.Expr:
+    """The keys or ids as an expression of Polars, which hands its rows to DuckDB, batch by batch where it streams."""
     import duckdb  # a fifth of a second, which a load of the definitions need not pay
 
-    source = frame.select(pl.col(part).alias(f"p{i}") for i, part in enumerate(parts))
-    texts = (f"p{i}::varchar" for i in range(len(parts)))
-    prefixed = " || ".join(f"coalesce(strlen({text}) || ':' || {text}, '-')" for text in texts)
-    with duckdb.connect() as connection:
-        connection.register("source", source.to_arrow())
-        digests: pl.DataFrame = connection.sql(f"select sha256({prefixed}) from source").pl()  # noqa: S608 - our names
-    return digests.to_series()
+    names = [f"p{i}" for i in range(len(parts))]
+    digest, value = _sql(_DUCKDB, names, dtype)
+
+    def hashed(rows: pl.Series) -> pl.Series:
+        with duckdb.connect() as connection:
+            connection.register("source", rows.struct.unnest().to_arrow())
+            query = f"select {value} from (select {digest} as {_DIGEST} from source)"  # noqa: S608 - our names
+            hashes: pl.DataFrame = connection.sql(query).pl()
+        return hashes.to_series()
+
+    renamed = (pl.col(part).alias(name) for part, name in zip(parts, names, strict=True))
+    return pl.struct(renamed).map_batches(hashed, return_dtype=dtype, is_elementwise=True)
