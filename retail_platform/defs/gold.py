@@ -137,14 +137,12 @@ def versioned_dimension(
 
 
 def _products(engine: Engine, lake: Lake, open_month: date) -> nw.LazyFrame[Any]:
-    months, categories = (lake.scan(table).collect() for table in (PRODUCT_MONTHS, PRODUCT_CATEGORY))
-    versions = engine.collect(product_versions(engine.lazy(months), open_month))
-    return engine.lazy(product_dimension(versions, months, categories))
+    months, categories = (engine.lazy(lake.scan(table).collect()) for table in (PRODUCT_MONTHS, PRODUCT_CATEGORY))
+    return product_dimension(product_versions(months, open_month), months, categories)
 
 
 def _customers(engine: Engine, lake: Lake, open_month: date) -> nw.LazyFrame[Any]:
-    versions = customer_versions(engine.scan(lake, CUSTOMER_MONTHS), open_month)
-    return engine.lazy(customer_dimension(engine.collect(versions)))
+    return customer_dimension(customer_versions(engine.scan(lake, CUSTOMER_MONTHS), open_month))
 
 
 dim_product = versioned_dimension(
@@ -173,7 +171,7 @@ def dim_invoice(
     choice = engine.choose(INVOICES, _delivered_rows(lake, [days]), [days])
     with engine.open(choice) as opened:
         for window in choice.windows:
-            made = _invoices(opened, opened.scan(lake, SILVER_SALES, window.days)).sort("sale_date", "invoice_no")
+            made = invoices(opened.scan(lake, SILVER_SALES, window.days)).sort("sale_date", "invoice_no")
             staged = opened.stage(made, lake, DIM_INVOICE, window.days)
             frames = map(staged.rows, window.parts)
             if not all([_take(checks, rows, DIM_INVOICE, frame) for frame in frames]):
@@ -195,10 +193,6 @@ def _take(checks: Checks, written_rows: DaysWritten, table: Table, frame: pl.Dat
 def _delivered_rows(lake: Lake, ranges: Sequence[Days]) -> RowsByDay:
     """Rows delivered of each day, which are no fewer than its lines."""
     return rows_by_day(lake.scan(SILVER_DAYS, ranges).collect())
-
-
-def _invoices(engine: Engine, lines: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-    return engine.lazy(invoices(engine.collect(lines, SILVER_SALES.schema)))
 
 
 @dg.multi_asset(
@@ -289,21 +283,20 @@ class _Keying:
         self.checks, self.rows, self.net_revenue = Checks(), DaysWritten(lake, FACT_SALE), Decimal(0)
         self._engine, self._lake, self._shop_currency = engine, lake, shop_currency
         self._spellings = engine.lazy(alias_keys(read_country_aliases()))
-        self._products, self._customers = (lake.scan(table).collect() for table in (DIM_PRODUCT, DIM_CUSTOMER))
+        products, customers = (lake.scan(table).collect() for table in (DIM_PRODUCT, DIM_CUSTOMER))
         self._rates = lake.scan(EXCHANGE_RATES).collect()
+        self._products, self._customers, self._by_day = map(engine.lazy, (products, customers, self._rates))
         self._known = {
-            "product_key": self._products["product_key"],
-            "customer_key": self._customers["customer_key"],
+            "product_key": products["product_key"],
+            "customer_key": customers["customer_key"],
             "country_key": lake.scan(DIM_COUNTRY).select("country_key").collect().to_series(),
             "date_key": lake.scan(DIM_DATE).select("date_key").collect().to_series(),
         }
 
     def facts(self, lines: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         """Silver lines, keyed."""
-        engine = self._engine
-        keys = engine.collect(country_keys(lines.select("country").unique(), self._spellings))
-        held = engine.collect(lines, SILVER_SALES.schema)
-        return engine.lazy(fact_sales(held, self._products, self._customers, keys, self._rates, self._shop_currency))
+        keys = country_keys(lines.select("country").unique(), self._spellings)
+        return fact_sales(lines, self._products, self._customers, keys, self._by_day, self._shop_currency)
 
     def hold(self, lines: nw.LazyFrame[Any], staged: Staged, window: Window) -> bool:
         """Look at what was made of the lines of a window; whether it may be written."""

@@ -8,7 +8,6 @@ line to `Engines.open`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple, get_args
 
@@ -123,8 +122,9 @@ class Engines:
 
             return PandasEngine()
         if choice.name == "spark":
-            spark: Engine = import_module("retail_platform.engines.spark").SparkEngine(self._settings)
-            return spark
+            from retail_platform.engines.spark import LOCAL, SparkEngine
+
+            return SparkEngine(self._settings.spark_master or LOCAL, choice.memory)
         raise EngineError(f"there is no engine {choice.name!r}; expected one of {', '.join(INSTALL)}")
 
     def _named(self, footprint: Footprint, rows: RowsByDay, budget: int, by: str) -> tuple[str, str]:

@@ -9,14 +9,16 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import unquote
+from typing import Any
+from uuid import uuid4
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from retail_platform.contracts import Table
 from retail_platform.lakehouse.days import Days, days_in, month_of, next_month
+from retail_platform.lakehouse.transactions import STAGING, DataFile, Replacement, commit_files, data_files
 
 CHANGED_DAYS = "retail.changed_days"
 """Key in a commit's metadata: the day ranges that the commit replaced, as JSON [[start, end], …]."""
@@ -29,14 +31,6 @@ TABLE_CONFIGURATION: Mapping[str, str | None] = {
     "delta.logRetentionDuration": "interval 30 days",
     "delta.deletedFileRetentionDuration": "interval 7 days",
 }
-
-
-class DataFile(NamedTuple):
-    """A Parquet file of a table: where it is, the month in its partition (None: rows without a day), and its bytes."""
-
-    path: Path
-    month: date | None
-    size: int
 
 
 class Lake:
@@ -78,35 +72,6 @@ class Lake:
     def scan_months(self, table: Table, months: Sequence[date]) -> pl.LazyFrame:
         """The rows of whole months, named by their first days."""
         return self.scan(table).filter(pl.col(_month(table)).is_in(list(months)))
-
-    def files(
-        self,
-        table: Table,
-        days: Days | Sequence[Days] | None = None,
-        version: int | None = None,
-        *,
-        undated: bool = False,
-    ) -> list[DataFile]:
-        """The data files that hold the rows of some days, read from the log alone: all files of their months.
-
-        Args:
-            table: what to read; without a first write it has no files.
-            days: one or more day ranges; None takes all, those of rows without a day included.
-            version: an older Delta version.
-            undated: whether the files of rows without a day come along with those of `days`.
-        """
-        delta = self._open(table, version)
-        if delta is None:
-            return []
-        actions = pl.DataFrame(delta.get_add_actions(flatten=True))
-        months = actions[f"partition.{table.month}"].to_list() if table.month else [None] * actions.height
-        paths = map(self.path(table).joinpath, map(unquote, actions["path"]))
-        files = list(map(DataFile, paths, months, actions["size_bytes"]))
-        if days is None:
-            return files
-        ranges = [days] if isinstance(days, Days) else days
-        wanted = {month for each in ranges for month in each.months()} | ({None} if undated else set())
-        return [file for file in files if file.month in wanted]
 
     def months(self, table: Table) -> list[date]:
         """The months for which the table holds files, in order; read from the log alone."""
@@ -173,6 +138,69 @@ class Lake:
         if delta is not None and is_newest and is_noted and self.scan(table).collect().equals(frame):
             return delta.version()
         return self._overwrite(table, frame, None, consumed, changed, note)
+
+    def files(
+        self,
+        table: Table,
+        days: Days | Sequence[Days] | None = None,
+        version: int | None = None,
+        *,
+        undated: bool = False,
+    ) -> list[DataFile]:
+        """The files in which rows of some days may be, in order; read from the log alone.
+
+        Args:
+            table: what to read; without a first write it has no files.
+            days: one or more day ranges; None takes every file, those of rows without a day included.
+            version: an older Delta version.
+            undated: whether the files of rows without a day come along with those of `days`.
+        """
+        delta = self._open(table, version)
+        files = [] if delta is None else data_files(table, self.path(table), delta)
+        if days is None:
+            return files
+        ranges = [days] if isinstance(days, Days) else days
+        return [file for file in files if file.touches(ranges) or (undated and file.month is None)]
+
+    def begin_replacement(self, table: Table, days: Sequence[Days], *, undated: bool = False) -> Replacement:
+        """Begin new files for whole days, to be written by somebody else; nothing is visible before they are committed.
+
+        Args:
+            table: a table with a day column.
+            days: the day ranges.
+            undated: whether the rows without a day are replaced too.
+        """
+        _follow_contract(table, self._open(table) or self._create(table))
+        replaced = frozenset(self.files(table, days, undated=undated))
+        return Replacement(table, tuple(days), undated, replaced, self.path(table) / f"{STAGING}{uuid4().hex}")
+
+    def commit_replacement(self, replacement: Replacement, consumed: Mapping[str, int] | None = None) -> int:
+        """Show the new files instead of those they replace, in one commit.
+
+        Args:
+            replacement: its files hold exactly the rows of its days, and those that its mixed files had of other days.
+            consumed: the `position` of every source the rows were made from.
+
+        Returns:
+            The new Delta version.
+
+        Raises:
+            ReplacedMeanwhileError: rows of those days were committed since it was begun; nothing is replaced.
+        """
+        table, days = replacement.table, replacement.days
+        properties = _commit_properties(days, consumed, retries=0)
+        while True:
+            delta = DeltaTable(self.path(table))
+            present = self.files(table, days, delta.version(), undated=replacement.undated)
+            try:
+                commit_files(replacement, self.path(table), delta, properties, present)
+            except CommitFailedError:
+                # Another commit came first, perhaps of other days: look again. Without one it is another trouble.
+                if self.version(table) == delta.version():
+                    raise
+            else:
+                replacement.discard()
+                return delta.version() + 1
 
     def note(self, table: Table) -> str | None:
         """What the newest commit says of how the rows were made; None when it says nothing."""
@@ -246,20 +274,27 @@ class Lake:
         if predicate == "false":
             return delta.version()
         _follow_contract(table, delta)
-        named = json.dumps([[str(start), str(end)] for start, end in days])
-        properties = CommitProperties(
-            custom_metadata={CHANGED_DAYS: named} | ({} if note is None else {NOTE: note}),
-            app_transactions=[Transaction(source, version) for source, version in (consumed or {}).items()],
-        )
         write_deltalake(
             delta,
             frame.select(list(table.schema)),
             mode="overwrite",
             predicate=predicate,
-            commit_properties=properties,
+            commit_properties=_commit_properties(days, consumed, note),
         )
         delta.update_incremental()
         return delta.version()
+
+
+def _commit_properties(
+    days: Sequence[Days], consumed: Mapping[str, int] | None, note: str | None = None, retries: int | None = None
+) -> CommitProperties:
+    """What a commit says of itself: the days it replaced, the source versions its rows were made from, and a note."""
+    named = json.dumps([[str(start), str(end)] for start, end in days])
+    return CommitProperties(
+        custom_metadata={CHANGED_DAYS: named} | ({} if note is None else {NOTE: note}),
+        app_transactions=[Transaction(source, version) for source, version in (consumed or {}).items()],
+        max_commit_retries=retries,
+    )
 
 
 def _follow_contract(table: Table, delta: DeltaTable) -> None:

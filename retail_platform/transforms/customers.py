@@ -1,14 +1,12 @@
 """Customer month summaries and, from them, scores at each close and the versions of `dim_customer`.
 
-Written on Narwhals up to the surrogate key. Which scores make which segment stays out (`segments.py`).
+Written on Narwhals. Which scores make which segment stays out (`segments.py`).
 """
 
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import Any
 
 import narwhals as nw
-import polars as pl
 
 from retail_platform.contracts import CUSTOMER_MONTHS, DIM_CUSTOMER
 from retail_platform.transforms.keys import UNKNOWN_KEY, surrogate_keys
@@ -18,6 +16,7 @@ from retail_platform.transforms.versions import (
     has_changed,
     months_later,
     with_intervals,
+    with_missing,
     with_previous,
 )
 
@@ -109,21 +108,18 @@ def customer_versions(months: nw.LazyFrame[Any], open_month: date) -> nw.LazyFra
     return _with_totals(_with_judging_close(versions, first, last_close), months, first, scores)
 
 
-def customer_dimension(versions: pl.DataFrame) -> pl.DataFrame:
+def customer_dimension(versions: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     """Finish `dim_customer`: surrogate keys, average order values and the guest.
 
     Args:
         versions: the rows of `customer_versions`.
 
     Returns:
-        Contract `DimCustomer`, ordered by customer_id and version; the guest first.
+        Contract `DimCustomer`, in no order; with the guest.
     """
-    schema = DIM_CUSTOMER.schema
-    keyed = surrogate_keys(versions, ("customer_id", "valid_from"), "customer_key").with_columns(
-        _average("total_spent", "total_orders").alias("avg_order_value")
-    )
-    rows = keyed.select(*schema).cast(schema).sort("customer_id", "version")
-    return pl.concat([_guest(), rows])
+    averaged = versions.with_columns(avg_order_value=_average("total_spent", "total_orders"))
+    keyed = surrogate_keys(averaged, ("customer_id", "valid_from"), "customer_key")
+    return nw.concat([with_missing(frame, DIM_CUSTOMER.schema) for frame in (_guest(versions), keyed)], how="vertical")
 
 
 def _invoice_parts(lines: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
@@ -260,23 +256,22 @@ def _with_totals(
     )
 
 
-def _average(amount: str, count: str) -> pl.Expr:
+def _average(amount: str, count: str) -> nw.Expr:
     """Amount by count, rounded half up to 4 places in whole ten-thousandths; null where the count is 0."""
-    smallest = (pl.col(amount) * 10_000).cast(pl.Int64)
-    counted = pl.when(pl.col(count) > 0).then(pl.col(count))
+    smallest = (nw.col(amount) * 10_000).cast(nw.Int64)
+    counted = nw.when(nw.col(count) > 0).then(nw.col(count))
     rounded = (2 * smallest + counted) // (2 * counted)
-    return rounded.cast(pl.Decimal(22, 0)) * pl.lit(Decimal("0.0001"))
+    return (rounded.cast(nw.Decimal(22, 0)) * nw.lit("0.0001").cast(nw.Decimal(5, 4))).cast(MONEY)
 
 
-def _guest() -> pl.DataFrame:
-    """The member that sales without a customer belong to."""
+def _guest(versions: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    """The member that sales without a customer belong to: one row, on the engine of the versions."""
     guest = {
-        "customer_key": UNKNOWN_KEY,
-        "customer_segment": "Guest",
-        "rfm_segment": NOT_SCORED,
-        "valid_from": BEFORE_ALL_SALES,
-        "is_current": True,
-        "version": 1,
+        "customer_key": nw.lit(UNKNOWN_KEY, dtype=nw.Int64),
+        "customer_segment": nw.lit("Guest"),
+        "rfm_segment": nw.lit(NOT_SCORED),
+        "valid_from": nw.lit(BEFORE_ALL_SALES),
+        "is_current": nw.lit(True),
+        "version": nw.lit(1, dtype=nw.Int32),
     }
-    schema = DIM_CUSTOMER.schema
-    return pl.DataFrame([{name: guest.get(name) for name in schema}], schema=schema)
+    return versions.select(nw.len()).select(expression.alias(name) for name, expression in guest.items())

@@ -6,6 +6,7 @@ versioned join is an equality on (member, month).
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import narwhals as nw
 import polars as pl
@@ -15,19 +16,21 @@ from retail_platform.lakehouse.days import Days, next_month
 from retail_platform.transforms.currencies import add_amounts
 from retail_platform.transforms.keys import UNKNOWN_KEY, line_ids, surrogate_keys
 from retail_platform.transforms.sales import LINE_VALUES
+from retail_platform.transforms.versions import months_later, with_missing
 
 INVOICE = ("invoice_no", "sale_date")
+NO_END = date(9999, 12, 31)
 
 
 def fact_sales(
-    lines: pl.DataFrame,
-    products: pl.DataFrame,
-    customers: pl.DataFrame,
-    country_keys: pl.DataFrame,
-    rates: pl.DataFrame,
+    lines: nw.LazyFrame[Any],
+    products: nw.LazyFrame[Any],
+    customers: nw.LazyFrame[Any],
+    country_keys: nw.LazyFrame[Any],
+    rates: nw.LazyFrame[Any],
     shop_currency: str = "GBP",
-) -> pl.DataFrame:
-    """Key silver lines to the dimensions.
+) -> nw.LazyFrame[Any]:
+    """Key silver lines to the dimensions; all frames are of one engine.
 
     Args:
         lines: silver lines of whole days (contract `SilverSales`).
@@ -38,82 +41,70 @@ def fact_sales(
         shop_currency: the currency of the amounts.
 
     Returns:
-        One row per line (contract `FactSale`), ordered by day and sale_id. Cost, tax and discount have no basis in
-        the source: null.
+        One row per line (contract `FactSale`), in no order. Cost, tax and discount have no basis in the source: null.
     """
-    months = lines["sale_month"].unique().to_list()
-    invoices = surrogate_keys(lines.select(INVOICE).unique(), INVOICE, "invoice_key")
+    months = lines.select("sale_month").unique()
+    by_product = monthly_keys(products, "stock_code", "product_key", months)
+    by_customer = monthly_keys(customers, "customer_id", "customer_key", months)
+    day = nw.col("sale_date").dt
     keyed = (
-        lines.join(invoices, on=INVOICE, how="left")
-        .join(monthly_keys(products, "stock_code", "product_key", months), on=["stock_code", "sale_month"], how="left")
-        .join(
-            monthly_keys(customers, "customer_id", "customer_key", months), on=["customer_id", "sale_month"], how="left"
-        )
+        surrogate_keys(lines, INVOICE, "invoice_key")
+        .join(by_product, on=["stock_code", "sale_month"], how="left")
+        .join(by_customer, on=["customer_id", "sale_month"], how="left")
         .join(country_keys, on="country", how="left")
-        .with_columns(repeat=pl.when(pl.col("repeat_no") > 1).then(pl.col("repeat_no")), total_amount="line_amount")
-    )
-    converted = add_amounts(nw.from_native(keyed.lazy()), nw.from_native(rates.lazy()), shop_currency=shop_currency)
-    return (
-        line_ids(converted.to_native().collect(), (*LINE_VALUES, "repeat"), "sale_id")
         .with_columns(
-            customer_key=pl.when(pl.col("customer_id").is_null()).then(UNKNOWN_KEY).otherwise("customer_key"),
-            country_key=pl.col("country_key").fill_null(UNKNOWN_KEY),
-            date_key=pl.col("sale_date").dt.strftime("%Y%m%d").cast(pl.Int32),
-            discount_amount=_no_basis("discount_amount"),
-            tax_amount=_no_basis("tax_amount"),
-            profit_amount=_no_basis("profit_amount"),
-            margin_percentage=_no_basis("margin_percentage"),
-            created_at="ingested_at",
-            batch_id="delivery_id",
+            nw.col("country_key").fill_null(UNKNOWN_KEY),
+            customer_key=nw.when(nw.col("customer_id").is_null())
+            .then(nw.lit(UNKNOWN_KEY))
+            .otherwise(nw.col("customer_key"))
+            .cast(nw.Int64),
+            date_key=(day.year().cast(nw.Int32) * 10_000 + day.month().cast(nw.Int32) * 100 + day.day()).cast(nw.Int32),
+            repeat=nw.when(nw.col("repeat_no") > 1).then(nw.col("repeat_no")),
+            total_amount=nw.col("line_amount"),
+            created_at=nw.col("ingested_at"),
+            batch_id=nw.col("delivery_id"),
         )
-        .select(list(FACT_SALE.schema))
-        .sort("sale_date", "sale_id")
     )
+    converted = add_amounts(keyed, rates, shop_currency=shop_currency)
+    return with_missing(line_ids(converted, (*LINE_VALUES, "repeat"), "sale_id"), FACT_SALE.schema)
 
 
-def invoices(lines: pl.DataFrame) -> pl.DataFrame:
+def invoices(lines: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     """One row per invoice and day.
 
     Args:
         lines: silver lines of whole days (contract `SilverSales`).
 
     Returns:
-        Rows of contract `DimInvoice`, ordered by day and number. What the source does not say is null.
+        Rows of contract `DimInvoice`, in no order. What the source does not say is null.
     """
     grouped = lines.group_by("sale_month", *INVOICE).agg(
-        invoice_date=pl.col("invoiced_at").min(),
-        is_cancelled=pl.col("is_cancelled").any(),
-        invoice_total=pl.col("line_amount").sum().cast(pl.Decimal(18, 4)),
+        nw.col("invoiced_at").min().alias("invoice_date"),
+        nw.col("is_cancelled").any(),
+        nw.col("line_amount").sum().alias("invoice_total"),
     )
-    unsaid = [name for name in DIM_INVOICE.schema if name not in grouped.columns and name != "invoice_key"]
-    return (
-        surrogate_keys(grouped, INVOICE, "invoice_key")
-        .with_columns(pl.lit(None, dtype=DIM_INVOICE.schema[name]).alias(name) for name in unsaid)
-        .select(list(DIM_INVOICE.schema))
-        .sort(INVOICE[::-1])
-    )
+    summed = grouped.with_columns(nw.col("invoice_total").cast(nw.Decimal(18, 4)))
+    return with_missing(surrogate_keys(summed, INVOICE, "invoice_key"), DIM_INVOICE.schema)
 
 
-def monthly_keys(versions: pl.DataFrame, member: str, key: str, months: Sequence[date]) -> pl.DataFrame:
+def monthly_keys(versions: nw.LazyFrame[Any], member: str, key: str, months: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     """The key of each member in each month.
 
     Args:
         versions: a versioned dimension with half-open [valid_from, valid_to).
         member: its natural key, for example stock_code.
         key: its surrogate key, for example product_key.
-        months: first days of months.
+        months: sale_month, first days of months, each once.
 
     Returns:
         (member, sale_month, key), one row per member and month in which a version holds.
     """
-    spans = pl.DataFrame(
-        {"sale_month": list(months), "month_end": [next_month(month) for month in months]},
-        schema={"sale_month": pl.Date, "month_end": pl.Date},
+    spans = months.with_columns(month_end=months_later("sale_month", 1))
+    known = versions.filter(~nw.col(member).is_null()).select(
+        member, key, "valid_from", until=nw.col("valid_to").fill_null(NO_END)
     )
-    holds = (pl.col("valid_from") < pl.col("month_end")) & (
-        pl.col("valid_to").is_null() | (pl.col("valid_to") > pl.col("sale_month"))
-    )
-    return versions.filter(pl.col(member).is_not_null()).join_where(spans, holds).select(member, "sale_month", key)
+    holds = (nw.col("valid_from") < nw.col("month_end")) & (nw.col("until") > nw.col("sale_month"))
+    return known.join(spans, how="cross").filter(holds).select(member, "sale_month", key)
 
 
 def rekeyed_months(
@@ -131,13 +122,12 @@ def rekeyed_months(
     Returns:
         The months as day ranges, in order.
     """
-    old = monthly_keys(before, member, key, months)
-    new = monthly_keys(after, member, key, months)
+    spans = nw.from_native(pl.LazyFrame({"sale_month": list(months)}, schema={"sale_month": pl.Date}))
+    old, new = (
+        monthly_keys(nw.from_native(frame.lazy()), member, key, spans).to_native().collect()
+        for frame in (before, after)
+    )
     moved = old.join(new, on=[member, "sale_month"], how="left", suffix="_now").filter(
         pl.col(key).ne_missing(pl.col(f"{key}_now"))
     )
     return [Days(month, next_month(month)) for month in moved["sale_month"].unique().sort().to_list()]
-
-
-def _no_basis(column: str) -> pl.Expr:
-    return pl.lit(None, dtype=FACT_SALE.schema[column])

@@ -1,6 +1,6 @@
 """Product month summaries and, from them, the versions of `dim_product`.
 
-Written on Narwhals up to the surrogate key. Which codes are products stays out (the mapping's `line_type`), and so do
+Written on Narwhals. Which codes are products stays out (the mapping's `line_type`), and so do
 how a description is classified (`categories.py`) and cost, which the source does not give.
 """
 
@@ -8,7 +8,6 @@ from datetime import date
 from typing import Any
 
 import narwhals as nw
-import polars as pl
 
 from retail_platform.contracts import DIM_PRODUCT, PRODUCT_MONTHS
 from retail_platform.transforms.categories import UNCLASSIFIED
@@ -18,6 +17,7 @@ from retail_platform.transforms.versions import (
     has_changed,
     months_later,
     with_intervals,
+    with_missing,
     with_previous,
 )
 
@@ -119,31 +119,35 @@ def product_versions(months: nw.LazyFrame[Any], open_month: date) -> nw.LazyFram
     return with_intervals(starts.select("stock_code", "description", "recommended_price", "valid_from"), "stock_code")
 
 
-def product_dimension(versions: pl.DataFrame, months: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFrame:
+def product_dimension(
+    versions: nw.LazyFrame[Any], months: nw.LazyFrame[Any], categories: nw.LazyFrame[Any]
+) -> nw.LazyFrame[Any]:
     """Finish `dim_product`: surrogate keys, what a product's description tells, and null for what nothing says.
 
     Args:
         versions: the rows of `product_versions`.
         months: the product months (contract `ProductMonths`) they were made from: which codes are products.
-        categories: what is known of each description (contract `ProductCategory`).
+        categories: what is known of each description (contract `ProductCategory`), on the same engine.
 
     Returns:
-        Contract `DimProduct`, ordered by stock_code and version.
+        Contract `DimProduct`, in no order.
     """
     keyed = surrogate_keys(_classified(versions, months, categories), ("stock_code", "valid_from"), "product_key")
-    schema = DIM_PRODUCT.schema
-    unknown = (pl.lit(None, dtype=schema[name]).alias(name) for name in schema if name not in keyed.columns)
-    return keyed.with_columns(unknown).select(*schema).cast(schema).sort("stock_code", "version")
+    return with_missing(keyed, DIM_PRODUCT.schema)
 
 
-def _classified(versions: pl.DataFrame, months: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFrame:
+def _classified(
+    versions: nw.LazyFrame[Any], months: nw.LazyFrame[Any], categories: nw.LazyFrame[Any]
+) -> nw.LazyFrame[Any]:
     """The versions with category, subcategory, brand and product_family; all null for a code that is no product."""
-    products = months.filter(pl.col("line_type") == "product").select("stock_code", is_product=True).unique()
+    products = months.filter(nw.col("line_type") == "product").select("stock_code").unique()
     names = categories.select("description", "category", "subcategory", "brand", "product_family")
-    joined = versions.join(products, on="stock_code", how="left").join(names, on="description", how="left")
-    published = pl.col("category", "subcategory").fill_null(UNCLASSIFIED)
-    told = (pl.when("is_product").then(names).name.keep() for names in (published, pl.col("brand", "product_family")))
-    return joined.with_columns(told).drop("is_product")
+    marked = versions.join(products.with_columns(is_product=nw.lit(True)), on="stock_code", how="left")
+    told = {name: nw.col(name).fill_null(UNCLASSIFIED) for name in ("category", "subcategory")}
+    told |= {name: nw.col(name) for name in ("brand", "product_family")}
+    return marked.join(names, on="description", how="left").with_columns(
+        nw.when(nw.col("is_product").fill_null(False)).then(name).alias(column) for column, name in told.items()
+    )
 
 
 def _first_days(months: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:

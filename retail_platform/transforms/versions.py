@@ -1,4 +1,4 @@
-"""What both versioned dimensions share: carrying what was last judged, and half-open validity intervals.
+"""What tables of the star schema share: carrying what was last judged, half-open validity intervals, missing columns.
 
 What is judged, and when it makes a version, stays out (`products.py`, `customers.py`).
 """
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import narwhals as nw
+import polars as pl
 
 
 def months_later(column: str, months: int) -> nw.Expr:
@@ -77,3 +78,17 @@ def with_intervals(frame: nw.LazyFrame[Any], member: str) -> nw.LazyFrame[Any]:
         valid_to=start.shift(-1).over(member, order_by="valid_from"),
         version=start.cum_count().over(member, order_by="valid_from").cast(nw.Int32),
     ).with_columns(is_current=nw.col("valid_to").is_null())
+
+
+def with_missing(frame: nw.LazyFrame[Any], schema: pl.Schema) -> nw.LazyFrame[Any]:
+    """The columns of a contract, in its order; those that the frame has not are null.
+
+    Args:
+        frame: any rows.
+        schema: the columns of the contract.
+    """
+    known = frame.collect_schema().names()
+    types = nw.Schema.from_polars(schema)
+    return frame.select(
+        nw.col(name) if name in known else nw.lit(None, dtype=dtype).alias(name) for name, dtype in types.items()
+    )
