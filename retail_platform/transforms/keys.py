@@ -24,7 +24,7 @@ class _Dialect(NamedTuple):
     Attributes:
         size: bytes of a text.
         digest: hexadecimal SHA-256 of a text.
-        number: the first 63 bits of 64 in hexadecimal digits.
+        number: the first 63 bits of a digest.
     """
 
     size: str
@@ -32,13 +32,10 @@ class _Dialect(NamedTuple):
     number: str
 
 
-_DUCKDB = _Dialect("strlen({})", "sha256({})", "cast(cast('0x' || {} as ubigint) // 2 as bigint)")
-_SPARK = _Dialect("octet_length({})", "sha2({}, 256)", "cast(cast(conv({}, 16, 10) as decimal(20, 0)) div 2 as bigint)")
-_UUID = (
-    "substr({0}, 1, 8) || '-' || substr({0}, 9, 4) || '-8' || substr({0}, 14, 3) || '-a' || substr({0}, 18, 3) || '-' "
-    "|| substr({0}, 21, 12)"
+_DUCKDB = _Dialect("strlen({})", "sha256({})", "cast(cast('0x' || substr({}, 1, 16) as ubigint) // 2 as bigint)")
+_SPARK = _Dialect(
+    "octet_length({})", "sha2({}, 256)", "cast(cast(conv(substr({}, 1, 16), 16, 10) as decimal(20, 0)) div 2 as bigint)"
 )
-_DIGEST = "sha_256"
 
 
 def surrogate_keys(frame: Frame, parts: Sequence[str], name: str) -> Frame:
@@ -56,6 +53,8 @@ def surrogate_keys(frame: Frame, parts: Sequence[str], name: str) -> Frame:
     Raises:
         NotImplementedError: the frame is of an engine that is not known here.
     """
+    if isinstance(frame, pl.DataFrame):
+        return frame.with_columns(_by_duckdb(parts, pl.Int64).alias(name))
     return _hashed(frame, parts, name, pl.Int64)
 
 
@@ -74,55 +73,69 @@ def line_ids(frame: Frame, parts: Sequence[str], name: str) -> Frame:
     Raises:
         NotImplementedError: the frame is of an engine that is not known here.
     """
-    return _hashed(frame, parts, name, pl.String)
-
-
-def _hashed(frame: Frame, parts: Sequence[str], name: str, dtype: type[pl.DataType]) -> Frame:
-    """Add a key (Int64) or an id (String), by the engine that holds the rows or beside it."""
     if isinstance(frame, pl.DataFrame):
-        return frame.with_columns(_by_duckdb(parts, dtype).alias(name))
-    rows: Any = frame.to_native()
-    if frame.implementation.is_polars():
+        with_ids: pl.DataFrame = line_ids(nw.from_native(frame.lazy()), parts, name).to_native().collect()
+        return with_ids
+    digest = nw.col(name).str
+    pieces = (
+        digest.slice(0, 8),
+        nw.lit("-"),
+        digest.slice(8, 4),
+        nw.lit("-8"),
+        digest.slice(13, 3),
+        nw.lit("-a"),
+        digest.slice(17, 3),
+        nw.lit("-"),
+        digest.slice(20, 12),
+    )
+    return _hashed(frame, parts, name, pl.String).with_columns(nw.concat_str(*pieces).alias(name))
+
+
+def _hashed(frame: nw.LazyFrame[Any], parts: Sequence[str], name: str, dtype: type[pl.DataType]) -> nw.LazyFrame[Any]:
+    """Add the key (Int64) or the hexadecimal digest (String), by the engine that holds the rows or beside it."""
+    engine, rows = frame.implementation, frame.to_native()
+    if engine.is_polars():
         rows = rows.with_columns(_by_duckdb(parts, dtype).alias(name))
-    elif frame.implementation.is_pandas():
-        read = pl.DataFrame(nw.from_native(rows[list(parts)], eager_only=True).to_arrow())
-        values = read.select(_by_duckdb(parts, dtype)).to_series().to_list()
-        rows = rows.assign(**{name: values}).astype(
+    elif engine.is_pandas():
+        held = pl.DataFrame(nw.from_native(rows[list(parts)], eager_only=True).to_arrow())
+        hashes = held.select(_by_duckdb(parts, dtype)).to_series().to_list()
+        rows = rows.assign(**{name: hashes}).astype(
             {name: "string[pyarrow]" if dtype is pl.String else "int64[pyarrow]"}
         )
-    elif frame.implementation.is_duckdb():
-        digest, value = _sql(_DUCKDB, parts, dtype)
-        rows = rows.project(f"*, {digest} as {_DIGEST}").project(f"* exclude ({_DIGEST}), {value} as {name}")
-    elif frame.implementation.is_pyspark():
-        digest, value = _sql(_SPARK, parts, dtype)
-        rows = rows.selectExpr("*", f"{digest} as {_DIGEST}").selectExpr("*", f"{value} as {name}").drop(_DIGEST)
+    elif engine.is_duckdb():
+        rows = rows.project(f"*, {_sql(_DUCKDB, parts, dtype)} as {name}")
+    elif engine.is_pyspark():
+        rows = rows.selectExpr("*", f"{_sql(_SPARK, parts, dtype)} as {name}")
     else:
-        raise NotImplementedError(f"frames of {frame.implementation} have no keys; say in keys.py how they hash")
+        raise NotImplementedError(f"frames of {engine} get no keys yet; say in keys.py how that engine hashes")
     hashed: nw.LazyFrame[Any] = nw.from_native(rows).lazy()
     return hashed
 
 
-def _sql(dialect: _Dialect, parts: Sequence[str], dtype: type[pl.DataType]) -> tuple[str, str]:
-    """The digest of the parts, and from it (under `_DIGEST`) the key or the id."""
+def _sql(dialect: _Dialect, parts: Sequence[str], dtype: type[pl.DataType]) -> str:
+    """The hash of the parts in the words of an engine."""
     texts = [f"cast({part} as string)" for part in parts]
     prefixed = " || ".join(f"coalesce({dialect.size.format(text)} || ':' || {text}, '-')" for text in texts)
-    value = _UUID.format(_DIGEST) if dtype is pl.String else dialect.number.format(f"substr({_DIGEST}, 1, 16)")
-    return dialect.digest.format(prefixed), value
+    digest = dialect.digest.format(prefixed)
+    return digest if dtype is pl.String else dialect.number.format(digest)
 
 
 def _by_duckdb(parts: Sequence[str], dtype: type[pl.DataType]) -> pl.Expr:
-    """The keys or ids as an expression of Polars, which hands its rows to DuckDB, batch by batch where it streams."""
-    import duckdb  # a fifth of a second, which a load of the definitions need not pay
-
+    """The hashes as an expression of Polars, which hands its rows to DuckDB, batch by batch where it streams."""
     names = [f"p{i}" for i in range(len(parts))]
-    digest, value = _sql(_DUCKDB, names, dtype)
+    # Lines repeat a natural key many times (hashing each takes twice as long), and no line twice.
+    repeats = dtype is pl.Int64
+    query = f"select {'*, ' if repeats else ''}{_sql(_DUCKDB, names, dtype)} as hash from source"  # noqa: S608 - our names
 
-    def hashed(rows: pl.Series) -> pl.Series:
-        with duckdb.connect() as connection:
-            connection.register("source", rows.struct.unnest().to_arrow())
-            query = f"select {value} from (select {digest} as {_DIGEST} from source)"  # noqa: S608 - our names
+    def hashed(columns: Sequence[pl.Series]) -> pl.Series:
+        import duckdb  # a fifth of a second, which a load of the definitions need not pay
+
+        rows = pl.DataFrame([column.alias(name) for column, name in zip(columns, names, strict=True)])
+        with duckdb.cursor() as connection:  # a database a batch costs a fifth more
+            connection.register("source", (rows.unique() if repeats else rows).to_arrow())
             hashes: pl.DataFrame = connection.sql(query).pl()
-        return hashes.to_series()
+        if repeats:
+            hashes = rows.join(hashes, on=names, how="left", nulls_equal=True, maintain_order="left")
+        return hashes["hash"]
 
-    renamed = (pl.col(part).alias(name) for part, name in zip(parts, names, strict=True))
-    return pl.struct(renamed).map_batches(hashed, return_dtype=dtype, is_elementwise=True)
+    return pl.map_batches([*parts], hashed, return_dtype=dtype, is_elementwise=True)
