@@ -105,7 +105,7 @@ def facts_of(lake: Lake, engine: Engine, days: Days) -> nw.LazyFrame:
     lines = engine.scan(lake, SILVER_SALES, [days])
     products, customers = (engine.lazy(lake.scan(table).collect()) for table in (DIM_PRODUCT, DIM_CUSTOMER))
     spellings = engine.lazy(alias_keys(read_country_aliases()))
-    keys = country_keys(lines.select("country").unique(), spellings)
+    keys = engine.lazy(engine.collect(country_keys(lines.select("country").unique(), spellings)))
     rates = engine.lazy(lake.scan(EXCHANGE_RATES).collect())
     return fact_sales(lines, products, customers, keys, rates)
 
