@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import ByteSize, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -16,6 +16,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 Dimension = Literal["completeness", "accuracy", "consistency", "timeliness", "uniqueness", "validity"]
 """Of quality (docs/quality.md)."""
+
+EngineName = Literal["auto", "polars", "duckdb", "pandas", "spark"]
+"""What the transformations run on (docs/engines.md)."""
 
 
 class Settings(BaseSettings):
@@ -32,6 +35,11 @@ class Settings(BaseSettings):
     dagster_database_url: str | None = Field(
         None, description="Dagster's storage; None is database `dagster` of the embedded server."
     )
+    engine: EngineName = Field("auto", description="What the transformations run on; a run can say it too.")
+    memory: ByteSize | None = Field(
+        None, description="Memory that a run may take in all, 4GiB; None is what the machine or its control group has."
+    )
+    spark_master: str | None = Field(None, description="Spark cluster, spark://…; None is a session of this machine.")
     fiscal_year_start_month: int = Field(4, ge=1, le=12, description="First month of the fiscal year.")
     max_uncompressed_bytes: int = Field(
         20 * 2**30, gt=0, description="A compressed file that unpacks to more is set aside."

@@ -21,6 +21,7 @@ from retail_platform.contracts import (
     FACT_SALE,
     PRODUCT_CATEGORY,
     PRODUCT_MONTHS,
+    SILVER_DAYS,
     SILVER_REJECTS,
     SILVER_SALES,
     Table,
@@ -28,7 +29,10 @@ from retail_platform.contracts import (
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.partitions import days_of_run
 from retail_platform.defs.provided import provider_client, told
-from retail_platform.defs.reports import BLOCKING, check_specs, report_days, require, result_of, written
+from retail_platform.defs.reports import BLOCKING, Checks, DaysWritten, check_specs, require, result_of, written
+from retail_platform.engines.base import Engine, Staged
+from retail_platform.engines.choose import Engines, Footprint
+from retail_platform.engines.windows import RowsByDay, Window, rows_by_day
 from retail_platform.lakehouse.days import Days, days_in, next_month, stretches
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.providers.countries import WORLD_BANK, country_facts
@@ -58,6 +62,11 @@ Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
 MOVING = (DIM_PRODUCT, DIM_CUSTOMER, EXCHANGE_RATES)
 """What facts of days beside the run's follow: each write names the days it moved."""
 
+VERSIONS = Footprint(working=2000, made=300)
+INVOICES = Footprint(working=500, made=50)
+COUNTING = Footprint(working=200, made=20)
+KEYING = Footprint(working=2000, made=500)
+
 
 @dg.multi_asset(
     name="calendar_and_countries",
@@ -83,7 +92,11 @@ def calendar_and_countries(settings: dg.ResourceParam[Settings], lake: dg.Resour
 
 
 def versioned_dimension(
-    table: Table, sources: Sequence[Table], member: str, key: str, build: Callable[[Lake, date], pl.DataFrame]
+    table: Table,
+    sources: Sequence[Table],
+    member: str,
+    key: str,
+    build: Callable[[Engine, Lake, date], nw.LazyFrame[Any]],
 ) -> dg.AssetsDefinition:
     """The asset of a dimension with versions.
 
@@ -92,7 +105,7 @@ def versioned_dimension(
         sources: the month summaries its versions are judged by, and what else it is made from.
         member: its natural key.
         key: its surrogate key.
-        build: makes all versions from the sources and the first day of the open month.
+        build: makes all versions from the sources and the first day of the open month, on an engine.
     """
 
     @dg.multi_asset(
@@ -101,9 +114,12 @@ def versioned_dimension(
         check_specs=check_specs(key_of(table), *BLOCKING, "intervals_are_sound"),
         pool=LAKE_POOL,
     )
-    def dimension(lake: dg.ResourceParam[Lake]) -> Results:
+    def dimension(lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engines]) -> Results:
         months = lake.months(SILVER_SALES)
-        frame = build(lake, months[-1]) if months else table.empty()
+        choice = engine.choose(VERSIONS, {None: lake.scan(sources[0]).select(pl.len()).collect().item()})
+        with engine.open(choice) as opened:
+            made = build(opened, lake, months[-1]) if months else opened.lazy(table.empty())
+            frame = opened.collect(made, table.schema).sort(member, "version")
         yield from require(
             key_of(table),
             [
@@ -114,23 +130,19 @@ def versioned_dimension(
         )
         changed = rekeyed_months(lake.scan(table).collect(), frame, member, key, lake.months(FACT_SALE))
         version = lake.replace(table, frame, changed)
-        yield written(lake, table, frame, version, current=int(frame["is_current"].sum()), rekeyed_months=len(changed))
+        counts = {"current": int(frame["is_current"].sum()), "rekeyed_months": len(changed)}
+        yield written(lake, table, frame, version, **counts, **choice.metadata)
 
     return dimension
 
 
-def _products(lake: Lake, open_month: date) -> pl.DataFrame:
-    months, categories = (lake.scan(table).collect() for table in (PRODUCT_MONTHS, PRODUCT_CATEGORY))
-    summaries = nw.from_native(months.lazy())
-    dimension = product_dimension(product_versions(summaries, open_month), summaries, nw.from_native(categories.lazy()))
-    frame: pl.DataFrame = dimension.to_native().collect()
-    return frame.sort("stock_code", "version")
+def _products(engine: Engine, lake: Lake, open_month: date) -> nw.LazyFrame[Any]:
+    months, categories = (engine.lazy(lake.scan(table).collect()) for table in (PRODUCT_MONTHS, PRODUCT_CATEGORY))
+    return product_dimension(product_versions(months, open_month), months, categories)
 
 
-def _customers(lake: Lake, open_month: date) -> pl.DataFrame:
-    versions = customer_versions(nw.from_native(lake.scan(CUSTOMER_MONTHS)), open_month)
-    frame: pl.DataFrame = customer_dimension(versions).to_native().collect()
-    return frame.sort("customer_id", "version")
+def _customers(engine: Engine, lake: Lake, open_month: date) -> nw.LazyFrame[Any]:
+    return customer_dimension(customer_versions(engine.scan(lake, CUSTOMER_MONTHS), open_month))
 
 
 dim_product = versioned_dimension(
@@ -150,18 +162,37 @@ dim_customer = versioned_dimension(DIM_CUSTOMER, (CUSTOMER_MONTHS,), "customer_i
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=LAKE_POOL,
 )
-def dim_invoice(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
+def dim_invoice(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engines]
+) -> Results:
     """Write the invoices of the run's days."""
     days, key = days_of_run(context), key_of(DIM_INVOICE)
-    frame = (
-        invoices(nw.from_native(lake.scan(SILVER_SALES, days))).to_native().collect().sort("sale_date", "invoice_no")
-    )
-    yield from require(key, [contract_holds(DIM_INVOICE, frame), keys_are_unique(DIM_INVOICE, frame)])
-    version = lake.replace_days(DIM_INVOICE, frame, [days])
+    checks, rows = Checks(), DaysWritten(lake, DIM_INVOICE)
+    choice = engine.choose(INVOICES, _delivered_rows(lake, [days]), [days])
+    with engine.open(choice) as opened:
+        for window in choice.windows:
+            made = invoices(opened.scan(lake, SILVER_SALES, window.days)).sort("sale_date", "invoice_no")
+            staged = opened.stage(made, lake, DIM_INVOICE, window.days)
+            frames = map(staged.rows, window.parts)
+            if not all([_take(checks, rows, DIM_INVOICE, frame) for frame in frames]):
+                break
+            version = staged.commit()
+    yield from checks.results()
     around = lake.scan_months(DIM_INVOICE, days.months_around()).select("invoice_no", "sale_date").collect()
     yield result_of(invoices_stay_on_one_day(around), key, dg.AssetCheckSeverity.WARN)
-    report_days(context, DIM_INVOICE, frame)
-    yield written(lake, DIM_INVOICE, frame, version)
+    rows.report(context)
+    yield rows.result(version, **choice.metadata)
+
+
+def _take(checks: Checks, written_rows: DaysWritten, table: Table, frame: pl.DataFrame, *more: Finding) -> bool:
+    """Look at rows that are about to be written, and count them; whether they may be."""
+    written_rows.add(frame)
+    return checks.hold(key_of(table), [contract_holds(table, frame), keys_are_unique(table, frame), *more])
+
+
+def _delivered_rows(lake: Lake, ranges: Sequence[Days]) -> RowsByDay:
+    """Rows delivered of each day, which are no fewer than its lines."""
+    return rows_by_day(lake.scan(SILVER_DAYS, ranges).collect())
 
 
 @dg.multi_asset(
@@ -171,22 +202,26 @@ def dim_invoice(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake])
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=LAKE_POOL,
 )
-def day_quality(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
+def day_quality(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engines]
+) -> Results:
     """Count the delivered rows of the run's days; of every day in silver when the table is new to the lake."""
-    days, key = days_of_run(context), key_of(DAY_QUALITY)
+    days = days_of_run(context)
     months = [] if lake.version(DAY_QUALITY) is not None else [*lake.months(SILVER_SALES), *lake.months(SILVER_REJECTS)]
     ranges = stretches([*days.every(), *days_in([Days(month, next_month(month)) for month in months])])
-    lines, rejects = (
-        lake.scan(table, ranges).select("sale_month", "sale_date", "line_amount", *more).collect()
-        for table, more in ((SILVER_SALES, ()), (SILVER_REJECTS, ("reason",)))
-    )
-    counted = quality_of_days(nw.from_native(lines.lazy()), nw.from_native(rejects.lazy()))
-    frame = counted.to_native().collect().sort("sale_date")
-    checks = [contract_holds(DAY_QUALITY, frame), keys_are_unique(DAY_QUALITY, frame)]
-    yield from require(key, [*checks, counts_match_silver(frame, lines, rejects)])
-    version = lake.replace_days(DAY_QUALITY, frame, ranges)
-    report_days(context, DAY_QUALITY, frame)
-    yield written(lake, DAY_QUALITY, frame, version)
+    checks, rows = Checks(), DaysWritten(lake, DAY_QUALITY)
+    choice = engine.choose(COUNTING, _delivered_rows(lake, ranges), ranges)
+    with engine.open(choice) as opened:
+        for window in choice.windows:
+            lines, rejects = (opened.scan(lake, table, window.days) for table in (SILVER_SALES, SILVER_REJECTS))
+            frame = opened.collect(quality_of_days(lines, rejects), DAY_QUALITY.schema).sort("sale_date")
+            counted = opened.collect(lines.select("sale_date")), opened.collect(rejects.select("sale_date", "reason"))
+            if not _take(checks, rows, DAY_QUALITY, frame, counts_match_silver(frame, *counted)):
+                break
+            version = lake.replace_days(DAY_QUALITY, frame, window.days)
+    yield from checks.results()
+    rows.report(context)
+    yield rows.result(version, **choice.metadata)
 
 
 @dg.multi_asset(
@@ -207,26 +242,27 @@ def day_quality(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake])
     pool=LAKE_POOL,
 )
 def fact_sale(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    lake: dg.ResourceParam[Lake],
+    engine: dg.ResourceParam[Engines],
 ) -> Results:
     """Key the lines of the run's days, and of every day whose keys or exchange rates have moved since the last time."""
-    key = key_of(FACT_SALE)
     consumed = {name: version for table in MOVING for name, version in lake.position(table).items()}
     ranges = stretches([*days_of_run(context).every(), *_rekeyed_days(lake)])
-    lines = lake.scan(SILVER_SALES, ranges).collect()
-    spellings = nw.from_native(alias_keys(read_country_aliases()).lazy())
-    rates = lake.scan(EXCHANGE_RATES).collect()
-    facts = _keyed(lake, lines, spellings, rates, settings.shop_currency)
-    yield from require(
-        key, [*_findings(lake, lines, facts), amounts_follow_the_rates(facts, rates, settings.shop_currency)]
-    )
-    unmapped = unmapped_spellings(nw.from_native(lines.lazy()), spellings).to_native().collect()
-    yield result_of(countries_are_known(unmapped), key, dg.AssetCheckSeverity.WARN)
-
-    version = lake.replace_days(FACT_SALE, facts, ranges, consumed)
-    report_days(context, FACT_SALE, facts)
-    total = str(facts["total_amount"].sum())
-    yield written(lake, FACT_SALE, facts, version, days_written=sum(len(r.every()) for r in ranges), net_revenue=total)
+    choice = engine.choose(KEYING, _delivered_rows(lake, ranges), ranges)
+    with engine.open(choice) as opened:
+        keying = _Keying(opened, lake, settings.shop_currency)
+        for window in choice.windows:
+            lines = opened.scan(lake, SILVER_SALES, window.days)
+            staged = opened.stage(keying.facts(lines).sort("sale_date", "sale_id"), lake, FACT_SALE, window.days)
+            if not keying.hold(lines, staged, window):
+                break
+            version = staged.commit(consumed if window.is_last else None)
+    yield from keying.checks.results()
+    keying.rows.report(context)
+    days_written = sum(len(each.every()) for each in ranges)
+    yield keying.rows.result(version, days_written=days_written, net_revenue=str(keying.net_revenue), **choice.metadata)
 
 
 def _rekeyed_days(lake: Lake) -> set[date]:
@@ -240,32 +276,43 @@ def _rekeyed_days(lake: Lake) -> set[date]:
     return moved
 
 
-def _keyed(
-    lake: Lake, lines: pl.DataFrame, spellings: nw.LazyFrame[Any], rates: pl.DataFrame, shop_currency: str
-) -> pl.DataFrame:
-    products, customers = (nw.from_native(lake.scan(table)) for table in (DIM_PRODUCT, DIM_CUSTOMER))
-    sold = nw.from_native(lines.lazy())
-    keys = country_keys(sold.select("country").unique(), spellings)
-    keyed = fact_sales(sold, products, customers, keys, nw.from_native(rates.lazy()), shop_currency)
-    facts: pl.DataFrame = keyed.to_native().collect()
-    return facts.sort("sale_date", "sale_id")
+class _Keying:
+    """The facts of a run, window by window; what they are keyed to is read once."""
 
+    def __init__(self, engine: Engine, lake: Lake, shop_currency: str) -> None:
+        self.checks, self.rows, self.net_revenue = Checks(), DaysWritten(lake, FACT_SALE), Decimal(0)
+        self._engine, self._lake, self._shop_currency = engine, lake, shop_currency
+        self._spellings = engine.lazy(alias_keys(read_country_aliases()))
+        products, customers = (lake.scan(table).collect() for table in (DIM_PRODUCT, DIM_CUSTOMER))
+        self._rates = lake.scan(EXCHANGE_RATES).collect()
+        self._products, self._customers, self._by_day = map(engine.lazy, (products, customers, self._rates))
+        self._known = {
+            "product_key": products["product_key"],
+            "customer_key": customers["customer_key"],
+            "country_key": lake.scan(DIM_COUNTRY).select("country_key").collect().to_series(),
+            "date_key": lake.scan(DIM_DATE).select("date_key").collect().to_series(),
+        }
 
-def _findings(lake: Lake, lines: pl.DataFrame, facts: pl.DataFrame) -> list[Finding]:
-    """What must hold of facts before they are written."""
-    months = facts["sale_month"].unique().sort().to_list()
-    sources = {
-        "product_key": lake.scan(DIM_PRODUCT),
-        "customer_key": lake.scan(DIM_CUSTOMER),
-        "country_key": lake.scan(DIM_COUNTRY),
-        "date_key": lake.scan(DIM_DATE),
-        "invoice_key": lake.scan_months(DIM_INVOICE, months),
-    }
-    keys = {column: source.select(column).collect().to_series() for column, source in sources.items()}
-    totals = {"silver": Decimal(lines["line_amount"].sum()), "facts": Decimal(facts["total_amount"].sum())}
-    return [
-        contract_holds(FACT_SALE, facts),
-        keys_are_unique(FACT_SALE, facts),
-        no_orphan_keys(facts, keys),
-        totals_match(totals),
-    ]
+    def facts(self, lines: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+        """Silver lines, keyed."""
+        keys = country_keys(lines.select("country").unique(), self._spellings)
+        return fact_sales(lines, self._products, self._customers, keys, self._by_day, self._shop_currency)
+
+    def hold(self, lines: nw.LazyFrame[Any], staged: Staged, window: Window) -> bool:
+        """Look at what was made of the lines of a window; whether it may be written."""
+        silver = self._engine.collect(lines.select(nw.col("line_amount").sum())).item()
+        parts = [self._look_at(staged.rows(part), part) for part in window.parts]
+        totals = {"silver": Decimal(silver or 0), "facts": sum((total for total, _ in parts), Decimal(0))}
+        self.net_revenue += totals["facts"]
+        unmapped = self._engine.collect(unmapped_spellings(lines, self._spellings))
+        self.checks.note(key_of(FACT_SALE), [countries_are_known(unmapped)])
+        return all([self.checks.hold(key_of(FACT_SALE), [totals_match(totals)]), *(held for _, held in parts)])
+
+    def _look_at(self, facts: pl.DataFrame, days: tuple[Days, ...]) -> tuple[Decimal, bool]:
+        """The total of some facts, and whether they may be written."""
+        invoice_keys = self._lake.scan(DIM_INVOICE, days).select("invoice_key").collect().to_series()
+        findings = [
+            no_orphan_keys(facts, self._known | {"invoice_key": invoice_keys}),
+            amounts_follow_the_rates(facts, self._rates, self._shop_currency),
+        ]
+        return Decimal(facts["total_amount"].sum()), _take(self.checks, self.rows, FACT_SALE, facts, *findings)

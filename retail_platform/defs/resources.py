@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from types import ModuleType
+from typing import get_args
 
 import dagster as dg
 
+from retail_platform.engines.choose import Engines
 from retail_platform.lakehouse.lake import Lake
-from retail_platform.settings import Settings, get_settings
+from retail_platform.settings import EngineName, Settings, get_settings
 from retail_platform.warehouse.lock import lake_lock
 from retail_platform.warehouse.server import warehouse_database
 
@@ -40,8 +42,24 @@ def platform_dbt() -> Future[ModuleType]:
     return imported
 
 
+@dg.resource(
+    description="What the transformations run on.",
+    config_schema={
+        "name": dg.Field(
+            dg.Enum("EngineName", [dg.EnumValue(name) for name in get_args(EngineName)]),
+            is_required=False,
+            description="Another engine than RETAIL_ENGINE says, for this run.",
+        )
+    },
+)
+def platform_engines(context: dg.InitResourceContext) -> Engines:
+    """The engines that the run may take."""
+    return Engines(get_settings(), context.resource_config.get("name"))
+
+
 RESOURCES = {
     "settings": platform_settings,
     "lake": platform_lake,
+    "engine": platform_engines,
     "dbt": platform_dbt,
 }

@@ -70,12 +70,13 @@ class Engine(ABC):
         """The same rows, computed once: for a frame that is used more than once."""
 
     @abstractmethod
-    def collect(self, frame: nw.LazyFrame[Any], schema: pl.Schema) -> pl.DataFrame:
+    def collect(self, frame: nw.LazyFrame[Any], schema: pl.Schema | None = None) -> pl.DataFrame:
         """Bring the rows into this process.
 
         Args:
             frame: a frame of this engine.
             schema: the columns and their types; engines differ in how wide a sum is, so that every column is cast.
+                None takes the columns as the engine has them.
 
         Raises:
             polars.exceptions.InvalidOperationError: a value does not fit the type.
@@ -108,15 +109,23 @@ class Staged:
     def __init__(self, lake: Lake, table: Table, days: Sequence[Days], undated: bool, rows: pl.DataFrame) -> None:
         self._lake, self._table, self._days, self._undated, self._rows = lake, table, days, undated, rows
 
-    def rows(self, days: Sequence[Days] | None = None) -> pl.DataFrame:
-        """The rows, or those of some of the days (a part that fits memory where an engine made more than that)."""
+    def rows(self, days: Sequence[Days] | None = None, *, undated: bool = False) -> pl.DataFrame:
+        """The rows, or those of some of the days: a part that fits memory where an engine made more than that.
+
+        Args:
+            days: the days wanted; None takes all rows.
+            undated: whether the rows without a day come along with those of `days`.
+        """
         if days is None:
             return self._rows
         day = pl.col(str(self._table.day))
-        return self._rows.filter(pl.any_horizontal(day.is_between(*each, closed="left") for each in days))
+        parts = (day.is_between(*each, closed="left") for each in days)
+        return self._rows.filter(pl.any_horizontal(day.is_null() & undated, *parts))
 
     def commit(self, consumed: Mapping[str, int] | None = None) -> int:
-        """Show the rows, in one commit; the new Delta version."""
-        if self._undated:
-            return self._lake.replace_days_and_undated(self._table, self._rows, *self._days)
-        return self._lake.replace_days(self._table, self._rows, self._days, consumed)
+        """Show the rows, in one commit; the new Delta version.
+
+        Args:
+            consumed: the `Lake.position` of every source that the table's rows are made from now.
+        """
+        return self._lake.replace_days(self._table, self._rows, self._days, consumed, undated=self._undated)

@@ -5,6 +5,7 @@ from typing import Any
 
 import narwhals as nw
 import polars as pl
+from typing_extensions import override
 
 from retail_platform.contracts import Table
 from retail_platform.engines.base import Engine
@@ -17,6 +18,7 @@ class PolarsEngine(Engine):
 
     name = "polars"
 
+    @override
     def scan(
         self,
         lake: Lake,
@@ -26,15 +28,20 @@ class PolarsEngine(Engine):
         undated: bool = False,
         version: int | None = None,
     ) -> nw.LazyFrame[Any]:
-        frames = [lake.scan(table, days, version)] + ([lake.scan_undated(table)] if undated else [])
-        return nw.from_native(pl.concat(frames))
+        dated = lake.scan(table, days, version)
+        if days is None or not undated:
+            return nw.from_native(dated)
+        return nw.from_native(pl.concat([dated, lake.scan_undated(table, version)]))
 
+    @override
     def lazy(self, frame: pl.DataFrame) -> nw.LazyFrame[Any]:
         return nw.from_native(frame.lazy())
 
+    @override
     def persist(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         return self.lazy(frame.to_native().collect())
 
-    def collect(self, frame: nw.LazyFrame[Any], schema: pl.Schema) -> pl.DataFrame:
-        collected: pl.DataFrame = frame.select(*schema).to_native().collect()
-        return collected.cast(schema)
+    @override
+    def collect(self, frame: nw.LazyFrame[Any], schema: pl.Schema | None = None) -> pl.DataFrame:
+        collected: pl.DataFrame = frame.to_native().collect()
+        return collected if schema is None else collected.select(list(schema)).cast(schema)

@@ -65,9 +65,9 @@ class Lake:
         frame = pl.scan_delta(delta).with_columns(later).select(list(table.schema))
         return frame if days is None else frame.filter(_in_days(table, days))
 
-    def scan_undated(self, table: Table) -> pl.LazyFrame:
+    def scan_undated(self, table: Table, version: int | None = None) -> pl.LazyFrame:
         """The rows of a day-keyed table that have no day."""
-        return self.scan(table).filter(pl.col(_month(table)).is_null())
+        return self.scan(table, version=version).filter(pl.col(_month(table)).is_null())
 
     def scan_months(self, table: Table, months: Sequence[date]) -> pl.LazyFrame:
         """The rows of whole months, named by their first days."""
@@ -75,14 +75,16 @@ class Lake:
 
     def months(self, table: Table) -> list[date]:
         """The months for which the table holds files, in order; read from the log alone."""
-        delta = self._open(table)
-        if delta is None:
-            return []
-        values = pl.DataFrame(delta.get_add_actions(flatten=True))[f"partition.{_month(table)}"]
-        return values.drop_nulls().unique().sort().to_list()
+        return sorted({file.month for file in self.files(table) if file.month is not None})
 
     def replace_days(
-        self, table: Table, frame: pl.DataFrame, days: Sequence[Days], consumed: Mapping[str, int] | None = None
+        self,
+        table: Table,
+        frame: pl.DataFrame,
+        days: Sequence[Days],
+        consumed: Mapping[str, int] | None = None,
+        *,
+        undated: bool = False,
     ) -> int:
         """Replace the rows of some days by the frame's, in one commit.
 
@@ -91,11 +93,13 @@ class Lake:
             frame: exactly the rows of those days, in the contract's columns.
             days: the day ranges.
             consumed: the `position` of every source the rows were made from.
+            undated: whether all rows without a day are replaced with them: they belong to no range, and what concerns
+                them travels with every run.
 
         Returns:
             The new Delta version.
         """
-        return self._overwrite(table, frame, _days_sql(table, days), consumed, days)
+        return self._overwrite(table, frame, _days_sql(table, days, undated), consumed, days)
 
     def replace_months(
         self, table: Table, frame: pl.DataFrame, months: Sequence[date], consumed: Mapping[str, int] | None = None
@@ -104,13 +108,6 @@ class Lake:
         listed = ", ".join(f"'{month}'" for month in months)
         predicate = f"{_month(table)} IN ({listed})" if months else "false"
         return self._overwrite(table, frame, predicate, consumed, [Days(m, next_month(m)) for m in months])
-
-    def replace_days_and_undated(self, table: Table, frame: pl.DataFrame, days: Days) -> int:
-        """Replace the rows of a day range and all rows without a day by the frame's, in one commit.
-
-        Rows without a day belong to no range; what concerns them travels with every run.
-        """
-        return self._overwrite(table, frame, f"{_month(table)} IS NULL OR {_days_sql(table, [days])}", None, [days])
 
     def replace(
         self,
@@ -331,9 +328,10 @@ def _between(table: Table, day: pl.Expr, month: pl.Expr, days: Days) -> pl.Expr:
     return in_months & (day >= days.start) & (day < days.end)
 
 
-def _days_sql(table: Table, days: Sequence[Days]) -> str:
+def _days_sql(table: Table, days: Sequence[Days], undated: bool) -> str:
     month, day = _month(table), table.day
-    parts = (
+    parts = [f"{month} IS NULL"] if undated else []
+    parts += (
         f"({month} >= '{start.replace(day=1)}' AND {month} < '{end}' AND {day} >= '{start}' AND {day} < '{end}')"
         for start, end in days
     )

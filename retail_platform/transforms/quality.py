@@ -3,7 +3,7 @@
 A check here answers with a `Finding`; `defs/` turns it into an asset check. Thresholds and scores over time stay out.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -56,6 +56,33 @@ class Finding:
     passed: bool
     description: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+def merged(findings: Sequence[Finding]) -> Finding:
+    """The findings of one check in several windows of days as one: it passed when it did in each.
+
+    Args:
+        findings: at least one, all under the same name.
+
+    Returns:
+        The words of the first that did not pass, or else of the last; of tables in the evidence the first rows of all.
+    """
+    if len(findings) == 1:
+        return findings[0]
+    failed = [finding for finding in findings if not finding.passed]
+    told = [*failed, findings[-1]][0]
+    where = f"in {len(failed)} of {len(findings)} windows of days; in the first" if failed else "in the last"
+    evidence = {
+        name: _first_rows([each.evidence[name] for each in failed or findings])
+        if isinstance(value, pl.DataFrame)
+        else value
+        for name, value in told.evidence.items()
+    }
+    return Finding(told.name, not failed, f"Looked at {where}: {told.description}", evidence)
+
+
+def _first_rows(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(frames, how="vertical_relaxed").head(EVIDENCE_ROWS)
 
 
 def contract_holds(table: Table, frame: pl.DataFrame) -> Finding:
@@ -274,14 +301,14 @@ def commonest_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
     return ranked.head(RECOUNTED_PAIRS)
 
 
-def every_day_has_rows(days: Days, rows: pl.DataFrame) -> Finding:
+def every_day_has_rows(days: Days, delivered: Collection[date | None]) -> Finding:
     """Whether something was delivered for every day of a range; a shop may well be closed on one.
 
     Args:
         days: the range.
-        rows: delivered rows (sale_date).
+        delivered: the days with a delivered row.
     """
-    empty = sorted(set(days.every()) - set(rows["sale_date"].unique().drop_nulls().to_list()))
+    empty = sorted(set(days.every()) - set(delivered))
     return Finding(
         "every_day_has_rows",
         not empty,

@@ -57,8 +57,8 @@ def test_writing_twice_changes_nothing(lake: Lake) -> None:
 
 def test_rows_without_a_day_are_a_part_of_their_own(lake: Lake) -> None:
     lake.replace_days(BRONZE_DAYS, days((JAN, "a")), [Days(JAN, FEB)])
-    lake.replace_days_and_undated(BRONZE_DAYS, days((JAN, "b"), (None, "w")), Days(JAN, FEB))
-    lake.replace_days_and_undated(BRONZE_DAYS, days((None, "x")), Days(FEB, date(2011, 3, 1)))
+    lake.replace_days(BRONZE_DAYS, days((JAN, "b"), (None, "w")), [Days(JAN, FEB)], undated=True)
+    lake.replace_days(BRONZE_DAYS, days((None, "x")), [Days(FEB, date(2011, 3, 1))], undated=True)
     assert content(lake) == {JAN: "b", None: "x"}
     assert lake.scan_undated(BRONZE_DAYS).collect().height == 1
     assert lake.scan(BRONZE_DAYS, Days(JAN, FEB)).collect().height == 1
@@ -116,7 +116,7 @@ def test_a_note_is_told_until_the_next_commit(lake: Lake) -> None:
 
 def test_months_are_read_from_the_log(lake: Lake) -> None:
     lake.replace_days(BRONZE_DAYS, days((JAN, "a"), (FEB, "b")), [Days(JAN, date(2011, 3, 1))])
-    lake.replace_days_and_undated(BRONZE_DAYS, days((None, "x")), Days(date(2012, 1, 1), date(2012, 1, 2)))
+    lake.replace_days(BRONZE_DAYS, days((None, "x")), [Days(date(2012, 1, 1), date(2012, 1, 2))], undated=True)
     assert lake.months(BRONZE_DAYS) == [JAN, FEB]
 
 

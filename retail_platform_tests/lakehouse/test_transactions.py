@@ -20,7 +20,7 @@ OLD = [(date(2011, 1, 10), "a"), (date(2011, 1, 20), "b"), (FEB, "c"), (None, "w
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     lake = Lake(tmp_path)
-    lake.replace_days_and_undated(BRONZE_DAYS, days(*OLD), Days(JAN, MAR))
+    lake.replace_days(BRONZE_DAYS, days(*OLD), [Days(JAN, MAR)], undated=True)
     return lake
 
 

@@ -64,8 +64,8 @@ def test_a_published_day_that_only_the_lake_lost() -> None:
 
 
 def test_a_day_without_rows() -> None:
-    assert quality.every_day_has_rows(Days(MONDAY, TUESDAY), days(MONDAY)).passed
-    found = quality.every_day_has_rows(Days(MONDAY, date(2011, 1, 12)), days(MONDAY))
+    assert quality.every_day_has_rows(Days(MONDAY, TUESDAY), [MONDAY]).passed
+    found = quality.every_day_has_rows(Days(MONDAY, date(2011, 1, 12)), [MONDAY])
     assert found.evidence["first_days"] == ["2011-01-11"]
 
 
