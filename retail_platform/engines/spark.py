@@ -49,7 +49,7 @@ LOCAL = "local[*]"
 """The master of a session without a cluster: this process, on all its cores."""
 
 MOST_BROADCAST = 256 * 2**20
-"""Bytes up to which rows handed over are sent whole to every executor; a join with more of them shuffles both sides."""
+"""Bytes of a dimension that is sent whole to every executor; a join with a larger one moves the rows of both sides."""
 
 MASTER_SECONDS = 10
 """How long a cluster's master may take to answer."""
@@ -233,6 +233,7 @@ def spark_config(master: str, memory: int) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "ERROR",
         "spark.sql.adaptive.advisoryPartitionSizeInBytes": "128m",
+        "spark.sql.adaptive.autoBroadcastJoinThreshold": str(MOST_BROADCAST),
     }
     if master.startswith("local"):
         here = "127.0.0.1"
