@@ -589,6 +589,41 @@ def restore_table(table: "Table", version: int | None, moment: datetime | None) 
     click.echo("The arrival sensor asks for them by itself while it is on (make dev).")
 
 
+@lake.command()
+@click.option("--apply", "apply", is_flag=True, help="Do what has won on its sample.")
+def advise(apply: bool) -> None:
+    """Say which layout the tables and which indexes the warehouse should have, and whether that is faster."""
+    from retail_platform.contracts import TABLES
+    from retail_platform.lakehouse.lake import Lake
+    from retail_platform.lakehouse.layout import advise as advise_tables
+    from retail_platform.warehouse.indexes import advise_indexes, statistics_source
+    from retail_platform.warehouse.lock import lake_lock
+    from retail_platform.warehouse.server import warehouse_database
+    from retail_platform.warehouse.tables import prepare_warehouse
+
+    settings = get_settings()
+    database = warehouse_database(settings)
+    tables = Lake(settings.lake, made_by="retail lake advise")
+    with lake_lock(database, lambda: console.print("Another run has the lake; waiting.")):
+        with database.connect(autocommit=True) as connection:
+            prepare_warehouse(connection)
+            source = statistics_source(connection)
+        advice = [each.row for each in advise_tables(tables, TABLES, apply)]
+        indexes = [
+            {"table": each.table, "index": ", ".join(each.columns), "action": each.action, "why": each.why}
+            | {each.measure: f"{each.before:.1f} -> {each.after:.1f} ms", "verdict": each.verdict}
+            for each in advise_indexes(database, apply)
+        ]
+    _print_columns(list(advice[0]) if advice else ["table"], [list(row.values()) for row in advice])
+    click.echo(f"\nIndexes, by {source}")
+    for row in indexes:
+        click.echo(", ".join(f"{name}: {value}" for name, value in row.items()))
+    if not indexes:
+        click.echo("Nothing to change.")
+    if not apply:
+        click.echo("Do what is worth it: retail lake advise --apply")
+
+
 def _as_text(days: Sequence[Days]) -> str:
     """Day ranges in few words: the first and last day, and how many days, where there are several."""
     every = sum((each.end - each.start).days for each in days)

@@ -15,15 +15,18 @@ from retail_platform.defs.closed import open_month
 from retail_platform.defs.layers import LAKE_POOL, OWNERS, TRANSIENT_FAULTS, asset_key
 from retail_platform.defs.reports import markdown_table, require
 from retail_platform.lakehouse.lake import Lake
+from retail_platform.lakehouse.layout import advise
 from retail_platform.lakehouse.maintenance import Extent, Upkeep, compact, crowded_months, shorten_log, vacuum
 from retail_platform.settings import Settings
 from retail_platform.transforms.quality import Finding
+from retail_platform.warehouse.indexes import advise_indexes, statistics_source
 from retail_platform.warehouse.maintenance import empty_partitions, tend_tables
 from retail_platform.warehouse.server import warehouse_database
+from retail_platform.warehouse.tables import prepare_warehouse
 
 GROUP = "maintenance"
 COMPACTION, VACUUM, CHECKPOINTS = (asset_key(GROUP, name) for name in ("compaction", "vacuum", "checkpoints"))
-STATISTICS = asset_key(GROUP, "warehouse_statistics")
+STATISTICS, ADVICE = (asset_key(GROUP, name) for name in ("warehouse_statistics", "layout_advice"))
 
 
 def rows_are_unchanged(upkeep: Sequence[Upkeep]) -> Finding:
@@ -106,6 +109,47 @@ def warehouse_statistics(
     )
 
 
+class AdviceConfig(dg.Config):
+    """Whether what has won on its sample is applied."""
+
+    apply: bool = False
+
+
+@dg.asset(
+    key=ADVICE,
+    deps=[CHECKPOINTS, STATISTICS],
+    group_name=GROUP,
+    kinds={"deltalake", "postgres"},
+    owners=OWNERS,
+    pool=LAKE_POOL,
+)
+def layout_advice(
+    config: AdviceConfig, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> dg.MaterializeResult[Any]:
+    """What layout each table of the lake and which indexes of the warehouse should have, tried on samples.
+
+    Grain: one run of maintenance.  Source: Delta logs, footers of files, PostgreSQL's statistics.
+    Nothing is changed unless the run's config says `apply: true`, and then only what has won.
+    """
+    database = warehouse_database(settings)
+    with database.connect(autocommit=True) as connection:
+        prepare_warehouse(connection)
+        source = statistics_source(connection)
+    tables = advise(lake, TABLES, config.apply)
+    indexes = advise_indexes(database, config.apply)
+    return dg.MaterializeResult(
+        metadata={
+            "tables_judged": len(tables),
+            "proposals": sum(each.proposal is not None for each in tables) + len(indexes),
+            "worth_it": sum(each.is_worth_it for each in (*tables, *indexes)),
+            "applied": sum(each.applied is not None for each in tables) + sum(each.is_applied for each in indexes),
+            "tables": _markdown([each.row for each in tables]),
+            "indexes": _markdown([vars(each) | {"verdict": each.verdict} for each in indexes]),
+            "index_statistics": source,
+        }
+    )
+
+
 def _tables(lake: Lake) -> list[Table]:
     return [table for table in TABLES if lake.version(table) is not None]
 
@@ -136,5 +180,9 @@ def _told(upkeep: Sequence[Upkeep]) -> dict[str, Any]:
         "rows": after.rows,
         "seconds": sum(each.seconds for each in upkeep),
         "tables_changed": len(changed),
-        "by_table": dg.MetadataValue.md(markdown_table(pl.DataFrame(changed)) if changed else "Nothing to do."),
+        "by_table": _markdown(changed),
     }
+
+
+def _markdown(rows: Sequence[dict[str, Any]]) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(markdown_table(pl.DataFrame(rows, strict=False)) if rows else "Nothing to do.")

@@ -17,7 +17,7 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, WriterProperties
 
 from retail_platform.contracts import Table
-from retail_platform.lakehouse.lake import Lake
+from retail_platform.lakehouse.lake import CHANGED_DAYS, Lake
 
 TARGET_BYTES = 128 * 2**20
 """Size of the files that are made: what a run reads and writes again for a late day."""
@@ -25,8 +25,11 @@ TARGET_BYTES = 128 * 2**20
 ROW_GROUP_ROWS = 122_880
 """Rows that a reader takes or leaves as one; in sorted files a day is in as few of them as it fills, and one more."""
 
-COMPRESSION: Literal["ZSTD"] = "ZSTD"
-"""Two thirds of the size that Snappy makes, in which new days are written."""
+Compression = Literal["SNAPPY", "ZSTD"]
+
+COMPRESSION = "retail.compression"
+"""Property of a table: how its closed months are compressed. Unless the advisor has found better that is Snappy, in
+which new days are written, too."""
 
 STAGING = "staging-"
 """Beginning of the folders, beside a table's files, in which an engine writes what no commit names yet."""
@@ -99,6 +102,19 @@ def crowded_months(lake: Lake, table: Table, open_month: date) -> list[date]:
     return months.filter(is_crowded & (pl.col("month") < open_month))["month"].sort().to_list()
 
 
+def compression_of(delta: DeltaTable) -> Compression:
+    """How the closed months of a table are compressed."""
+    return "ZSTD" if delta.metadata().configuration.get(COMPRESSION) == "ZSTD" else "SNAPPY"
+
+
+def compress(lake: Lake, table: Table, compression: Compression) -> None:
+    """Say how closed months are compressed from now on; a commit that changes no row."""
+    unchanged = CommitProperties(custom_metadata={CHANGED_DAYS: "[]", **lake.signature})
+    DeltaTable(lake.path(table)).alter.set_table_properties(
+        {COMPRESSION: compression}, raise_if_not_exists=False, commit_properties=unchanged
+    )
+
+
 def compact(lake: Lake, table: Table, months: Sequence[date]) -> Upkeep:
     """Write the files of some months again, as few as they need, sorted by day, in one commit that changes no row.
 
@@ -113,7 +129,7 @@ def compact(lake: Lake, table: Table, months: Sequence[date]) -> Upkeep:
         "target_size": TARGET_BYTES,
         # One month at a time: each task holds its month in memory.
         "max_concurrent_tasks": 1,
-        "writer_properties": WriterProperties(max_row_group_size=ROW_GROUP_ROWS, compression=COMPRESSION),
+        "writer_properties": WriterProperties(max_row_group_size=ROW_GROUP_ROWS, compression=compression_of(delta)),
         "commit_properties": CommitProperties(custom_metadata=lake.signature),
     }
     if table.day:

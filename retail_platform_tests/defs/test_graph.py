@@ -65,6 +65,7 @@ KEYS = [
     "landing/files",
     "maintenance/checkpoints",
     "maintenance/compaction",
+    "maintenance/layout_advice",
     "maintenance/vacuum",
     "maintenance/warehouse_statistics",
     "marts/category_sales",

@@ -13,7 +13,15 @@ from deltalake import DeltaTable
 from retail_platform.contracts import DIM_DATE, PRODUCT_MONTHS, SILVER_SALES
 from retail_platform.lakehouse.days import ONE_DAY, Days
 from retail_platform.lakehouse.lake import Lake
-from retail_platform.lakehouse.maintenance import STALE_SECONDS, compact, crowded_months, extent, shorten_log, vacuum
+from retail_platform.lakehouse.maintenance import (
+    STALE_SECONDS,
+    compact,
+    compress,
+    crowded_months,
+    extent,
+    shorten_log,
+    vacuum,
+)
 from retail_platform_tests.transforms.frames import silver_lines
 
 JAN, FEB = date(2011, 1, 1), date(2011, 2, 1)
@@ -51,8 +59,17 @@ def test_closed_months_are_compacted_and_sorted_by_day(lake: Lake) -> None:
     assert pq.read_table(january, partitioning=None)["sale_date"].to_pylist() == [
         day for day in Days(JAN, date(2011, 1, 4)).every() for _ in range(2)
     ]
-    assert pq.read_metadata(january).row_group(0).column(0).compression == "ZSTD"
+    assert pq.read_metadata(january).row_group(0).column(0).compression == "SNAPPY"
     assert lake.changed_days(SILVER_SALES, version) == set()
+
+
+def test_how_closed_months_are_compressed_is_the_table_s(lake: Lake) -> None:
+    version = lake.version(SILVER_SALES)
+    compress(lake, SILVER_SALES, "ZSTD")
+    assert lake.changed_days(SILVER_SALES, version) == set()
+    compact(lake, SILVER_SALES, [JAN])
+    january = next(uri for uri in DeltaTable(lake.path(SILVER_SALES)).file_uris() if "2011-01" in uri)
+    assert pq.read_metadata(january).row_group(0).column(0).compression == "ZSTD"
 
 
 def test_nothing_to_compact_makes_no_commit(lake: Lake) -> None:
