@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +26,7 @@ from retail_platform.settings import CHECKOUT, Settings, get_settings
 if TYPE_CHECKING:
     import psycopg
 
+    from retail_platform.contracts import Table
     from retail_platform.runs import RunOutcome
 
 console = Console()
@@ -449,6 +450,198 @@ def rebuild() -> None:
             settings.lake.rename(discarded)  # at once: a lake of which half is deleted would look like one
             shutil.rmtree(discarded)
     _report(settings, _run(settings, Days(min(days), max(days) + ONE_DAY)))
+
+
+class TableName(click.ParamType):  # type: ignore[type-arg]
+    """The name of a table of the lake, `layer.table` or `layer/table`."""
+
+    name = "layer.table"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> "Table":
+        """The table of that name."""
+        from retail_platform.contracts import TABLES
+
+        tables = {str(table): table for table in TABLES}
+        name = str(value).replace("/", ".")
+        if name not in tables:
+            self.fail(f"no table {value!r}; there are {', '.join(tables)}", param, context)
+        return tables[name]
+
+
+MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
+TABLE = click.argument("table", type=TableName())
+VERSION = click.option("--version", type=click.IntRange(min=0), help="Number of the version.")
+AT = click.option("--at", "moment", type=MOMENT, help="As of this time, UTC unless it says +hhmm: yyyy-mm-ddThh:mm:ss.")
+SHOWN_ROWS = 20
+"""Rows that `retail lake read` prints."""
+
+
+@main.group()
+def lake() -> None:
+    """The tables of the lake: their history, older versions of them, their layout."""
+
+
+@lake.command("history")
+@TABLE
+@click.option("--limit", default=30, show_default=True, type=click.IntRange(min=1), help="Newest versions to list.")
+def show_history(table: "Table", limit: int) -> None:
+    """List the versions of a TABLE: when, what, which days, how many rows, by what and from what."""
+    from retail_platform.lakehouse.lake import Lake
+    from retail_platform.lakehouse.versions import history
+
+    headers = ["version", "time (UTC)", "operation", "days", "rows added", "rows removed", "made by", "made from"]
+    commits = history(Lake(get_settings().lake), table, limit)
+    _print_columns(
+        headers,
+        [
+            (
+                each.version,
+                f"{each.at:%Y-%m-%d %H:%M:%S}",
+                each.operation,
+                "all" if each.days is None else _as_text(each.days),
+                each.rows_added,
+                each.rows_removed,
+                each.made_by,
+                ", ".join(f"{name} {version}" for name, version in each.made_from.items()),
+            )
+            for each in commits
+        ],
+    )
+    if not commits:
+        click.echo(f"{table} was never written.")
+
+
+@lake.command("read")
+@TABLE
+@VERSION
+@AT
+@click.option("--from", "start", type=DAY, help="First day, yyyy-mm-dd.")
+@click.option("--to", "end", type=DAY, help="Last day, included.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write all rows: .parquet or .csv.")
+def read_table(
+    table: "Table",
+    version: int | None,
+    moment: datetime | None,
+    start: datetime | None,
+    end: datetime | None,
+    output: Path | None,
+) -> None:
+    """Read a TABLE as it is, or as it was: count and first rows, or all rows into a file."""
+    import polars as pl
+
+    from retail_platform.lakehouse.lake import Lake
+    from retail_platform.lakehouse.versions import require_files
+
+    if (start or end) and table.day is None:
+        raise click.BadParameter(f"{table} has no days to choose from; leave --from and --to away.")
+    if output and output.suffix not in (".parquet", ".csv"):
+        raise click.BadParameter(f"--output {output}: name a file that ends in .parquet or .csv.")
+    with _travelling():
+        tables = Lake(get_settings().lake)
+        chosen = tables.version_at(table, moment) if moment else version
+        if (delta := tables.open(table, chosen)) is not None:
+            require_files(table, delta)
+        last_day = end.date() + ONE_DAY if end else date.max
+        days = Days(start.date() if start else date.min, last_day) if start or end else None
+        rows = tables.scan(table, days, chosen)
+    if output is None:
+        shown = rows.head(SHOWN_ROWS).collect()
+        _print_columns(shown.columns, shown.rows())
+        click.echo(f"{min(SHOWN_ROWS, shown.height)} of {rows.select(pl.len()).collect().item():,} rows")
+    elif output.suffix == ".csv":
+        rows.sink_csv(output)
+    else:
+        rows.sink_parquet(output)
+    if delta is not None:
+        click.echo(f"{table}, version {delta.version()}" + (f", in {output}" if output else ""))
+
+
+@lake.command("restore")
+@TABLE
+@VERSION
+@AT
+def restore_table(table: "Table", version: int | None, moment: datetime | None) -> None:
+    """Put back the rows that a TABLE had at a version or a time, as a new version."""
+    from retail_platform.lakehouse.lake import Lake
+    from retail_platform.lakehouse.versions import restore
+    from retail_platform.status import days_waiting
+    from retail_platform.warehouse.lock import lake_lock
+    from retail_platform.warehouse.server import warehouse_database
+
+    if (version is None) == (moment is None):
+        raise click.UsageError("Say which rows: --version N or --at TIME (retail lake history lists the versions).")
+    settings = get_settings()
+    tables = Lake(settings.lake, made_by="retail lake restore")
+    with _travelling(), lake_lock(warehouse_database(settings), lambda: console.print("Another run has the lake.")):
+        chosen = tables.version_at(table, moment) if moment else version
+        assert chosen is not None
+        done = restore(tables, table, chosen)
+    if not done.is_changed:
+        click.echo(f"{table} holds just the rows of version {chosen}; nothing was changed.")
+        return
+    click.echo(f"{table} holds the rows of version {chosen} again, as version {done.version}.")
+    if done.days is None:
+        click.echo("The next run makes it from its sources again, whatever its days: retail run --from DAY --to DAY")
+        return
+    click.echo(f"{len(done.days)} days differ. They wait for a run, which makes them from the deliveries again:")
+    for stretch in days_waiting(settings):
+        click.echo(f"  retail run --from {stretch.start} --to {stretch.end - ONE_DAY}")
+    click.echo("The arrival sensor asks for them by itself while it is on (make dev).")
+
+
+@lake.command()
+@click.option("--apply", "apply", is_flag=True, help="Do what has won on its sample.")
+def advise(apply: bool) -> None:
+    """Say which layout the tables and which indexes the warehouse should have, and whether that is faster."""
+    from retail_platform.contracts import TABLES
+    from retail_platform.lakehouse.lake import Lake
+    from retail_platform.lakehouse.layout import advise as advise_tables
+    from retail_platform.warehouse.indexes import advise_indexes, statistics_source
+    from retail_platform.warehouse.lock import lake_lock
+    from retail_platform.warehouse.server import warehouse_database
+    from retail_platform.warehouse.tables import prepare_warehouse
+
+    settings = get_settings()
+    database = warehouse_database(settings)
+    tables = Lake(settings.lake, made_by="retail lake advise")
+    with lake_lock(database, lambda: console.print("Another run has the lake; waiting.")):
+        with database.connect(autocommit=True) as connection:
+            prepare_warehouse(connection)
+            source = statistics_source(connection)
+        advice = [each.row for each in advise_tables(tables, TABLES, apply)]
+        indexes = [
+            {"table": each.table, "index": ", ".join(each.columns), "action": each.action, "why": each.why}
+            | {each.measure: f"{each.before:.1f} -> {each.after:.1f} ms", "verdict": each.verdict}
+            for each in advise_indexes(database, apply)
+        ]
+    _print_columns(list(advice[0]) if advice else ["table"], [list(row.values()) for row in advice])
+    click.echo(f"\nIndexes, by {source}")
+    for row in indexes:
+        click.echo(", ".join(f"{name}: {value}" for name, value in row.items()))
+    if not indexes:
+        click.echo("Nothing to change.")
+    if not apply:
+        click.echo("Do what is worth it: retail lake advise --apply")
+
+
+def _as_text(days: Sequence[Days]) -> str:
+    """Day ranges in few words: the first and last day, and how many days, where there are several."""
+    every = sum((each.end - each.start).days for each in days)
+    if every == 0:
+        return "none"
+    first, last = days[0].start, days[-1].end - ONE_DAY
+    return str(first) if first == last else f"{first} to {last}" + (f" ({every} days)" if len(days) > 1 else "")
+
+
+@contextmanager
+def _travelling() -> Iterator[None]:
+    from retail_platform.lakehouse.lake import VersionGoneError
+    from retail_platform.lakehouse.versions import RestoreError
+
+    try:
+        yield
+    except (VersionGoneError, RestoreError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()

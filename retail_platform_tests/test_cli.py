@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from retail_platform.cli import land, main
 from retail_platform.contracts import SILVER_SALES
+from retail_platform.lakehouse.days import ONE_DAY, Days
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import Settings
 from retail_platform.warehouse.connection import Database
@@ -123,3 +124,61 @@ def test_features_of_a_day_that_the_lake_does_not_hold(home: Path) -> None:
     assert written.rows() == [(date(2011, 1, 31), "13085", 1), (date(2011, 2, 20), "13085", 2)]
     assert retail("features", *days, "--of", "products", "--output", f"{home}/p.parquet").exit_code == 0
     assert pl.read_parquet(home / "p.parquet")["order_count_all"].to_list() == [1, 2]
+
+
+@pytest.fixture
+def two_versions(home: Path) -> Lake:
+    """Silver of 10 January, which a second version changed."""
+    lake, day = Lake(Settings(home=home).lake), date(2011, 1, 10)
+    for quantity in (1, 2):
+        lines = silver_lines({"sale_date": day, "quantity": quantity})
+        lake.replace_days(SILVER_SALES, lines, [Days(day, day + ONE_DAY)])
+    return lake
+
+
+def test_lake_history_lists_the_versions(two_versions: Lake) -> None:
+    told = retail("lake", "history", "silver/sales", "--limit", "1").stdout.splitlines()
+    assert told[0].startswith("version  time (UTC)")
+    assert told[1].split()[0] == "2"
+    assert told[1].split()[3:] == ["WRITE", "2011-01-10", "1", "1"]
+    assert "was never written" in retail("lake", "history", "gold.dim_date").stdout
+
+
+def test_lake_read_shows_and_writes_older_rows(two_versions: Lake, home: Path) -> None:
+    assert "1 of 1 rows\nsilver.sales, version 2\n" in retail("lake", "read", "silver.sales").stdout
+    for name, read in (("old.parquet", pl.read_parquet), ("old.csv", pl.read_csv)):
+        done = retail("lake", "read", "silver.sales", "--version", "1", "--output", f"{home}/{name}")
+        assert done.exit_code == 0, done.output
+        assert read(home / name)["quantity"].to_list() == [1]
+    some_day = ("lake", "read", "silver.sales", "--from", "2011-01-11", "--to", "2011-01-31")
+    assert "0 of 0 rows" in retail(*some_day).stdout
+    early = retail("lake", "read", "silver.sales", "--at", "2001-01-01")
+    assert early.exit_code == 1
+    assert "no version as old as 2001-01-01" in early.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("read", "silver.nothing"), "no table 'silver.nothing'; there are bronze.sales"),
+        (("read", "silver.sales", "--version", "9"), "has no version 9"),
+        (("read", "gold.dim_date", "--from", "2011-01-01"), "has no days to choose from"),
+        (("read", "silver.sales", "--output", "a.xlsx"), ".parquet or .csv"),
+        (("restore", "silver.sales"), "--version N or --at TIME"),
+        (("restore", "silver.days", "--version", "0"), "Restore silver.sales"),
+    ],
+)
+def test_lake_says_why_it_refuses(two_versions: Lake, arguments: tuple[str, ...], message: str) -> None:
+    result = retail("lake", *arguments)
+    assert result.exit_code in (1, 2)
+    assert message in " ".join(result.output.split())
+
+
+def test_lake_restore_says_what_to_run_next(two_versions: Lake) -> None:
+    done = retail("lake", "restore", "silver.sales", "--version", "1")
+    assert done.exit_code == 0, done.output
+    assert "holds the rows of version 1 again, as version 3." in done.stdout
+    assert "1 days differ. They wait for a run" in done.stdout
+    assert two_versions.scan(SILVER_SALES).collect()["quantity"].to_list() == [1]
+    again = retail("lake", "restore", "silver.sales", "--version", "1")
+    assert "nothing was changed" in again.stdout

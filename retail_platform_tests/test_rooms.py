@@ -49,6 +49,7 @@ BELOW: dict[str, set[str]] = {
         "warehouse",
     },
     "cli": {
+        "contracts",
         "instance",
         "lakehouse",
         "rejects",

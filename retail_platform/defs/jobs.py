@@ -1,12 +1,14 @@
-"""Jobs and the schedule. One job runs the whole graph for a range of days; sensors and people ask for days."""
+"""Jobs and schedules. One job runs the graph for a range of days, which sensors and people ask for; one does upkeep."""
 
 from datetime import timedelta
 
 import dagster as dg
 
+MAINTENANCE = dg.AssetSelection.groups("maintenance")
+
 run_days = dg.define_asset_job(
     "run_days",
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - MAINTENANCE,
     description="Everything, for a range of days: bronze, silver and facts of those days, and what depends on them.",
     executor_def=dg.in_process_executor,
 )
@@ -22,3 +24,20 @@ def run_yesterday_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Ask for yesterday."""
     yesterday = context.scheduled_execution_time.date() - timedelta(days=1)
     return dg.RunRequest(partition_key=yesterday.isoformat(), run_key=f"daily-{yesterday}")
+
+
+maintain_lake = dg.define_asset_job(
+    "maintain_lake",
+    selection=MAINTENANCE,
+    description="Upkeep of lake and warehouse: compaction, vacuum, checkpoints, statistics, advice on the layout.",
+    executor_def=dg.in_process_executor,
+)
+
+maintain_lake_weekly = dg.ScheduleDefinition(
+    name="maintain_lake_weekly",
+    job=maintain_lake,
+    cron_schedule="0 3 * * 0",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Sunday night; beside readers, and in turn with the runs that write.",
+)

@@ -22,7 +22,7 @@ def platform_settings() -> Settings:
 
 
 @dg.resource(description="The Delta tables of the platform; one run at a time has them.")
-def platform_lake() -> Iterator[Lake]:
+def platform_lake(context: dg.InitResourceContext) -> Iterator[Lake]:
     """The lake, when no other run is writing it.
 
     The pool of dagster.yaml keeps queued runs apart; this also keeps apart those that `retail` runs in its own process.
@@ -30,7 +30,7 @@ def platform_lake() -> Iterator[Lake]:
     settings = get_settings()
     logger = dg.get_dagster_logger()
     with lake_lock(warehouse_database(settings), lambda: logger.info("Another run has the lake; waiting for its end.")):
-        yield Lake(settings.lake)
+        yield Lake(settings.lake, made_by=f"run {context.run.run_id}" if context.run else None)
 
 
 @dg.resource(description="dbt, imported on the side while the steps before it run.")

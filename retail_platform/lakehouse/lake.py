@@ -7,14 +7,14 @@ since it last looked. What the rows mean stays out (`transforms/`).
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from retail_platform.contracts import Table
 from retail_platform.lakehouse.days import Days, days_in, month_of, next_month
@@ -26,6 +26,12 @@ CHANGED_DAYS = "retail.changed_days"
 NOTE = "retail.note"
 """Key in a commit's metadata: how the rows of a whole table were made, in the words of their writer."""
 
+MADE_BY = "retail.made_by"
+"""Key in a commit's metadata: what ran when it was made."""
+
+HOUSEKEEPING = ("OPTIMIZE", "VACUUM START", "VACUUM END", "CREATE TABLE", "ADD COLUMN")
+"""Delta's names of operations after which every row is as it was."""
+
 TABLE_CONFIGURATION: Mapping[str, str | None] = {
     "delta.checkpointInterval": "20",
     "delta.logRetentionDuration": "interval 30 days",
@@ -33,11 +39,22 @@ TABLE_CONFIGURATION: Mapping[str, str | None] = {
 }
 
 
+class VersionGoneError(Exception):
+    """A table has no such version any more, or never had; the message says which can be read."""
+
+
 class Lake:
     """The tables under one folder, each at `<root>/<layer>/<table>`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, made_by: str | None = None) -> None:
+        """Nothing is opened or made.
+
+        Args:
+            root: the folder.
+            made_by: what runs, for the record of every commit: `run <id>`.
+        """
         self.root = root
+        self.signature: dict[str, str] = {} if made_by is None else {MADE_BY: made_by}
 
     def path(self, table: Table) -> Path:
         """Where the table lies."""
@@ -45,19 +62,42 @@ class Lake:
 
     def version(self, table: Table) -> int | None:
         """The newest Delta version of the table; None before its first write."""
-        delta = self._open(table)
+        delta = self.open(table)
         return None if delta is None else delta.version()
 
-    def scan(self, table: Table, days: Days | Sequence[Days] | None = None, version: int | None = None) -> pl.LazyFrame:
+    def version_at(self, table: Table, moment: datetime) -> int:
+        """The version of the table that was the newest at a moment.
+
+        Args:
+            table: which one.
+            moment: UTC unless it says its zone.
+
+        Raises:
+            VersionGoneError: the table, or its log, begins later.
+        """
+        delta = self.open(table)
+        wanted = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
+        commits = [] if delta is None else delta.history()
+        if found := [commit["version"] for commit in commits if commit["timestamp"] <= wanted]:
+            return int(max(found))
+        first = f"begins {datetime.fromtimestamp(commits[-1]['timestamp'] / 1000, UTC)}" if commits else "is empty"
+        raise VersionGoneError(f"{table} has no version as old as {moment}; its log {first}.")
+
+    def scan(
+        self, table: Table, days: Days | Sequence[Days] | None = None, version: int | datetime | None = None
+    ) -> pl.LazyFrame:
         """The table, or the rows of some days, lazily.
 
         Args:
             table: what to read; without a first write it has no rows. A column that its contract got since the last
                 write is null.
             days: one or more day ranges; None reads all, rows without a day included.
-            version: an older Delta version.
+            version: an older Delta version, or a moment (UTC unless it says its zone).
+
+        Raises:
+            VersionGoneError: there is no such version.
         """
-        delta = self._open(table, version)
+        delta = self.open(table, self.version_at(table, version) if isinstance(version, datetime) else version)
         if delta is None:
             return table.empty().lazy()
         present = {field.name for field in delta.schema().fields}
@@ -131,7 +171,7 @@ class Lake:
         Returns:
             The newest Delta version.
         """
-        delta = self._open(table)
+        delta = self.open(table)
         made_from = (consumed or {}).items()
         is_newest = delta is not None and all(delta.transaction_version(name) == at for name, at in made_from)
         is_noted = self.note(table) == note
@@ -155,7 +195,7 @@ class Lake:
             version: an older Delta version.
             undated: whether the files of rows without a day come along with those of `days`.
         """
-        delta = self._open(table, version)
+        delta = self.open(table, version)
         files = [] if delta is None else data_files(table, self.path(table), delta)
         if days is None:
             return files
@@ -170,7 +210,7 @@ class Lake:
             days: the day ranges.
             undated: whether the rows without a day are replaced too.
         """
-        _follow_contract(table, self._open(table) or self._create(table))
+        _follow_contract(table, self.open(table) or self._create(table))
         replaced = frozenset(self.files(table, days, undated=undated))
         return Replacement(table, tuple(days), undated, replaced, self.path(table) / f"{STAGING}{uuid4().hex}")
 
@@ -188,7 +228,7 @@ class Lake:
             ReplacedMeanwhileError: rows of those days were committed since it was begun; nothing is replaced.
         """
         table, days = replacement.table, replacement.days
-        properties = _commit_properties(days, consumed, retries=0)
+        properties = self._commit_properties(days, consumed, retries=0)
         while True:
             delta = DeltaTable(self.path(table))
             present = self.files(table, days, delta.version(), undated=replacement.undated)
@@ -203,22 +243,26 @@ class Lake:
                 return delta.version() + 1
 
     def note(self, table: Table) -> str | None:
-        """What the newest commit says of how the rows were made; None when it says nothing."""
-        delta = self._open(table)
-        return None if delta is None else delta.history(1)[0].get(NOTE)
+        """What the newest commit that changed rows says of how they were made; None when it says nothing."""
+        delta = self.open(table)
+        for commits in (1, 16, None):  # the newest says it, but for a few commits of maintenance
+            for commit in [] if delta is None else delta.history(commits):
+                if commit["operation"] not in HOUSEKEEPING:
+                    return commit.get(NOTE)
+        return None
 
     def position(self, source: Table) -> dict[str, int]:
         """Which table this is and how far it has come: what a consumer records as `consumed`.
 
         The name carries the Delta table's id, so that a table made anew is not taken for the old one.
         """
-        delta = self._open(source)
-        return {} if delta is None else {_identity(source, delta): delta.version()}
+        delta = self.open(source)
+        return {} if delta is None else {identity(source, delta): delta.version()}
 
     def consumed(self, table: Table, source: Table) -> int | None:
         """The version of `source` that the table's rows were made from; None when never recorded."""
-        delta, origin = self._open(table), self._open(source)
-        return None if delta is None or origin is None else delta.transaction_version(_identity(source, origin))
+        delta, origin = self.open(table), self.open(source)
+        return None if delta is None or origin is None else delta.transaction_version(identity(source, origin))
 
     def day_states(self, table: Table) -> dict[date | None, str]:
         """Day (None: rows without one) -> fingerprint, of a table of day states."""
@@ -230,7 +274,7 @@ class Lake:
         Returns:
             The days, or None when they cannot be told (no version given, or its log is gone): take all.
         """
-        delta = self._open(table)
+        delta = self.open(table)
         if delta is None or since is None or since > delta.version():
             return None
         commits = [commit for commit in delta.history(delta.version() - since) if commit["version"] > since]
@@ -243,11 +287,23 @@ class Lake:
         days = self.changed_days(table, since)
         return self.months(table) if days is None else sorted({month_of(day) for day in days})
 
-    def _open(self, table: Table, version: int | None = None) -> DeltaTable | None:
+    def open(self, table: Table, version: int | None = None) -> DeltaTable | None:
+        """The Delta table as deltalake has it, at a version or the newest; None before its first write.
+
+        Raises:
+            VersionGoneError: there is no such version.
+        """
         path = self.path(table)
         if not (path / "_delta_log").is_dir():
             return None
-        return DeltaTable(path, version=version)
+        try:
+            return DeltaTable(path, version=version)
+        except DeltaError as error:
+            if version is None:
+                raise
+            raise VersionGoneError(
+                f"{table} has no version {version}: `retail lake history {table}` lists those it has."
+            ) from error
 
     def _create(self, table: Table) -> DeltaTable:
         schema = table.empty().to_arrow().schema
@@ -258,7 +314,7 @@ class Lake:
             partition_by=[table.month] if table.month else None,
             name=str(table),
             configuration=dict(TABLE_CONFIGURATION),
-            commit_properties=CommitProperties(custom_metadata={CHANGED_DAYS: "[]"}),
+            commit_properties=CommitProperties(custom_metadata={CHANGED_DAYS: "[]"} | self.signature),
         )
 
     def _overwrite(
@@ -270,7 +326,7 @@ class Lake:
         days: Sequence[Days],
         note: str | None = None,
     ) -> int:
-        delta = self._open(table) or self._create(table)
+        delta = self.open(table) or self._create(table)
         if predicate == "false":
             return delta.version()
         _follow_contract(table, delta)
@@ -279,22 +335,25 @@ class Lake:
             frame.select(list(table.schema)),
             mode="overwrite",
             predicate=predicate,
-            commit_properties=_commit_properties(days, consumed, note),
+            commit_properties=self._commit_properties(days, consumed, note),
         )
         delta.update_incremental()
         return delta.version()
 
-
-def _commit_properties(
-    days: Sequence[Days], consumed: Mapping[str, int] | None, note: str | None = None, retries: int | None = None
-) -> CommitProperties:
-    """What a commit says of itself: the days it replaced, the source versions its rows were made from, and a note."""
-    named = json.dumps([[str(start), str(end)] for start, end in days])
-    return CommitProperties(
-        custom_metadata={CHANGED_DAYS: named} | ({} if note is None else {NOTE: note}),
-        app_transactions=[Transaction(source, version) for source, version in (consumed or {}).items()],
-        max_commit_retries=retries,
-    )
+    def _commit_properties(
+        self,
+        days: Sequence[Days],
+        consumed: Mapping[str, int] | None,
+        note: str | None = None,
+        retries: int | None = None,
+    ) -> CommitProperties:
+        """What a commit says of itself: its days, the source versions its rows were made from, who made it, a note."""
+        named = json.dumps([[str(start), str(end)] for start, end in days])
+        return CommitProperties(
+            custom_metadata={CHANGED_DAYS: named} | self.signature | ({} if note is None else {NOTE: note}),
+            app_transactions=[Transaction(source, version) for source, version in (consumed or {}).items()],
+            max_commit_retries=retries,
+        )
 
 
 def _follow_contract(table: Table, delta: DeltaTable) -> None:
@@ -306,7 +365,8 @@ def _follow_contract(table: Table, delta: DeltaTable) -> None:
         delta.alter.add_columns(new, commit_properties=unchanged)
 
 
-def _identity(table: Table, delta: DeltaTable) -> str:
+def identity(table: Table, delta: DeltaTable) -> str:
+    """Which table this is: its name and its Delta id."""
     return f"{table}/{delta.metadata().id}"
 
 
@@ -345,6 +405,6 @@ def _named_days(commits: Sequence[Mapping[str, Any]]) -> set[date] | None:
         if CHANGED_DAYS in commit:
             ranges = json.loads(commit[CHANGED_DAYS])
             changed |= days_in([Days(date.fromisoformat(start), date.fromisoformat(end)) for start, end in ranges])
-        elif commit["operation"] not in ("OPTIMIZE", "VACUUM START", "VACUUM END", "CREATE TABLE"):
+        elif commit["operation"] not in HOUSEKEEPING:
             return None
     return changed

@@ -66,6 +66,16 @@ create table if not exists platform.publication (
     run_id text not null,
     marts jsonb not null
 );
+create table if not exists platform.index_choice (
+    table_name text not null,
+    columns text[] not null,
+    is_wanted boolean not null,
+    reason text not null,
+    chosen_at timestamptz not null default now(),
+    primary key (table_name, columns)
+);
+comment on table platform.index_choice is
+    'Indexes of schema gold that were chosen (retail lake advise --apply) beside those that the code declares, or not.';
 comment on table platform.publication is 'One row per publication; marts: rows inserted, updated and deleted of each.';
 """
 
@@ -142,6 +152,27 @@ def warehouse_key(table: Table) -> tuple[str, ...]:
     return (*table.key, str(table.day)) if table is FACT_SALE else table.key
 
 
+def wanted_indexes(connection: psycopg.Connection, table: Table) -> list[tuple[str, ...]]:
+    """The columns of each index that a gold table has beside its key: those declared here, as chosen since."""
+    chosen = connection.execute(
+        "select columns, is_wanted from platform.index_choice where table_name = %s order by columns", [table.name]
+    ).fetchall()
+    wanted = dict.fromkeys(_indexes(table), True) | {tuple(columns): is_wanted for columns, is_wanted in chosen}
+    return [columns for columns, is_wanted in wanted.items() if is_wanted]
+
+
+def choose_index(
+    connection: psycopg.Connection, table_name: str, columns: tuple[str, ...], is_wanted: bool, reason: str
+) -> None:
+    """Choose that a gold table has an index on these columns, or has none; `prepare_warehouse` makes it so."""
+    connection.execute(
+        "insert into platform.index_choice (table_name, columns, is_wanted, reason) values (%s, %s, %s, %s)"
+        " on conflict (table_name, columns) do update"
+        " set is_wanted = excluded.is_wanted, reason = excluded.reason, chosen_at = now()",
+        [table_name, list(columns), is_wanted, reason],
+    )
+
+
 def identifier(table: Table) -> sql.Identifier:
     """The table's name in the warehouse."""
     return sql.Identifier(table.layer, table.name)
@@ -211,13 +242,16 @@ def _create(connection: psycopg.Connection, table: Table) -> None:
 
 
 def _index(connection: psycopg.Connection, table: Table) -> None:
-    """Create the indexes that are missing, under the names that PostgreSQL would give them."""
-    for columns in _indexes(table):
+    """Create the indexes that are missing, under the names that PostgreSQL would give them; drop those chosen away."""
+    wanted = wanted_indexes(connection, table)
+    for columns in [*wanted, *(columns for columns in _indexes(table) if columns not in wanted)]:
         name = f"{table.name}_{'_'.join(columns)}_idx"
         found = connection.execute("select to_regclass(%s)", [f"{table.layer}.{name}"]).fetchone()
-        if found == (None,):
+        if found == (None,) and columns in wanted:
             create = sql.SQL("create index {} on {} ({})")
             connection.execute(create.format(sql.Identifier(name), identifier(table), _list(columns)))
+        elif found != (None,) and columns not in wanted:
+            connection.execute(sql.SQL("drop index {}").format(sql.Identifier(table.layer, name)))
 
 
 def _definition(table: Table, column: str) -> sql.Composed:

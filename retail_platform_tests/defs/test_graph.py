@@ -10,8 +10,20 @@ from retail_platform.cli import STEPS
 from retail_platform.contracts.rules import rules_that
 from retail_platform.definitions import defs
 
-LAYERS = ("landing", "bronze", "silver", "gold", "warehouse", "staging", "intermediate", "seeds", "snapshots", "marts")
-GROUPS = {"landing", "bronze", "silver", "gold", "warehouse", "marts"}
+LAYERS = (
+    "landing",
+    "bronze",
+    "silver",
+    "gold",
+    "warehouse",
+    "staging",
+    "intermediate",
+    "seeds",
+    "snapshots",
+    "marts",
+    "maintenance",
+)
+GROUPS = {"landing", "bronze", "silver", "gold", "warehouse", "marts", "maintenance"}
 
 KEYS = [
     "bronze/days",
@@ -51,6 +63,11 @@ KEYS = [
     "intermediate/int_products__summed_by_month",
     "landing/deliveries",
     "landing/files",
+    "maintenance/checkpoints",
+    "maintenance/compaction",
+    "maintenance/layout_advice",
+    "maintenance/vacuum",
+    "maintenance/warehouse_statistics",
     "marts/category_sales",
     "marts/cohort_retention",
     "marts/country_sales",
@@ -244,3 +261,12 @@ def test_loading_imports_nothing_heavy() -> None:
 
 def test_the_command_s_progress_knows_how_many_steps_there_are() -> None:
     assert len(defs.resolve_job_def("run_days").graph.nodes) == STEPS
+
+
+def test_maintenance_is_no_part_of_a_run_of_days() -> None:
+    steps = {
+        name: {key.to_user_string() for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys}
+        for name in ("run_days", "maintain_lake")
+    }
+    assert steps["maintain_lake"] == {key for key in KEYS if key.startswith("maintenance/")}
+    assert steps["run_days"] == {key for key in KEYS if key != "landing/files"} - steps["maintain_lake"]

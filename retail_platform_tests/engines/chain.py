@@ -83,7 +83,7 @@ def write_bronze(settings: Settings, lake: Lake) -> Days:
     held = [day for day in ledger.day_states()["sale_date"].to_list() if day is not None]
     days = Days(min(held), stretches([max(held)])[0].end)
     rows = pl.concat([bronze_rows(settings, ledger, *days), undated_rows(settings, ledger)]).collect()
-    lake.replace_days_and_undated(BRONZE_SALES, rows, days)
+    lake.replace_days(BRONZE_SALES, rows, [days], undated=True)
     return days
 
 

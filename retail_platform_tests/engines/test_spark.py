@@ -34,7 +34,7 @@ def engine() -> Iterator[SparkEngine]:
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     lake = Lake(tmp_path)
-    lake.replace_days_and_undated(BRONZE_DAYS, days(*OLD), Days(JAN, MAR))
+    lake.replace_days(BRONZE_DAYS, days(*OLD), [Days(JAN, MAR)], undated=True)
     return lake
 
 
