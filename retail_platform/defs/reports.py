@@ -127,7 +127,8 @@ class DaysWritten:
         day = pl.col(str(self._table.day))
         for each, count in frame.group_by(day).len().iter_rows():
             self.counts[each] = self.counts.get(each, 0) + count
-        newest = frame.filter(day == max((each for each in self.counts if each is not None), default=None))
+        newest_day = max((each for each in self.counts if each is not None), default=None)
+        newest = frame.filter(day == pl.lit(newest_day, pl.Date))
         self._newest = newest.head(PREVIEW_ROWS) if newest.height else self._newest
 
     def report(self, context: dg.AssetExecutionContext) -> None:
