@@ -4,9 +4,12 @@ from datetime import timedelta
 
 import dagster as dg
 
+OPERATIONS = dg.AssetSelection.groups("operations")
+"""What looks after the platform, by schedules of its own."""
+
 run_days = dg.define_asset_job(
     "run_days",
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - OPERATIONS,
     description="Everything, for a range of days: bronze, silver and facts of those days, and what depends on them.",
     executor_def=dg.in_process_executor,
 )
@@ -22,3 +25,19 @@ def run_yesterday_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Ask for yesterday."""
     yesterday = context.scheduled_execution_time.date() - timedelta(days=1)
     return dg.RunRequest(partition_key=yesterday.isoformat(), run_key=f"daily-{yesterday}")
+
+
+compare_durations = dg.define_asset_job(
+    "compare_durations",
+    selection=["operations/step_durations"],
+    description="Compares how long the steps of the newest runs take with earlier runs of like size.",
+    executor_def=dg.in_process_executor,
+)
+
+compare_durations_daily = dg.ScheduleDefinition(
+    name="compare_durations_daily",
+    job=compare_durations,
+    cron_schedule="0 7 * * *",
+    execution_timezone="UTC",
+    description="Once the run of the day before is done, looks whether steps have become slower.",
+)

@@ -11,7 +11,7 @@ from retail_platform.contracts.rules import rules_that
 from retail_platform.definitions import defs
 
 LAYERS = ("landing", "bronze", "silver", "gold", "warehouse", "staging", "intermediate", "seeds", "snapshots", "marts")
-GROUPS = {"landing", "bronze", "silver", "gold", "warehouse", "marts"}
+GROUPS = {"landing", "bronze", "silver", "gold", "warehouse", "marts", "operations"}
 
 KEYS = [
     "bronze/days",
@@ -68,6 +68,7 @@ KEYS = [
     "marts/revenue_outlook",
     "marts/sales_by_period",
     "marts/segment_transitions",
+    "operations/step_durations",
     "seeds/product_taxonomy",
     "silver/customer_months",
     "silver/days",
@@ -139,7 +140,9 @@ def test_every_asset_says_what_it_is(key: str) -> None:
     assert spec.group_name in GROUPS
 
 
-@pytest.mark.parametrize("key", [*LAKE, "landing/files", "landing/deliveries", "marts/publication"])
+@pytest.mark.parametrize(
+    "key", [*LAKE, "landing/files", "landing/deliveries", "marts/publication", "operations/step_durations"]
+)
 def test_the_catalogue_page_names_the_grain(key: str) -> None:
     assert "Grain: " in str(SPECS[key].description)
 
@@ -231,7 +234,7 @@ def test_writers_share_the_pool() -> None:
         for key in asset.keys
         if asset.is_executable and asset.op.pool == "lake"
     }
-    assert set(KEYS) - pooled == {"landing/files", "landing/deliveries"}
+    assert set(KEYS) - pooled == {"landing/files", "landing/deliveries", "operations/step_durations"}
 
 
 def test_loading_imports_nothing_heavy() -> None:
