@@ -1,5 +1,7 @@
 """The benchmarks: `python -m retail_platform_tests.benchmarks [PART …]`, and `… compare` for what has moved since.
 
+The API's load (`serving`, beside `bare`) is measured by a command of its own.
+
 Parts, all of them when none is named:
 
     engines   the real data (RETAIL_REAL_DATA) from landing to marts on each engine, and the same by hand (`peers/`)
@@ -57,12 +59,18 @@ def revision() -> str:
     return ended.stdout.strip() or "unknown"
 
 
-@click.group(invoke_without_command=True)
-@click.pass_context
-def main(context: click.Context) -> None:
-    """Measure (`run`, also without a word), or compare a run with the ones kept (`compare`)."""
-    if context.invoked_subcommand is None:
-        context.invoke(run)
+class RunByDefault(click.Group):
+    """Takes what is no command for the arguments of `run`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `run` before them."""
+        is_known = bool(args) and args[0] in {*self.commands, "--help"}
+        return super().parse_args(ctx, args if is_known else ["run", *args])
+
+
+@click.group(cls=RunByDefault)
+def main() -> None:
+    """Measure (`run`, which may be left out), or compare a run with the ones kept (`compare`)."""
 
 
 @main.command()

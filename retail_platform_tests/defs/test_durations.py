@@ -1,6 +1,7 @@
 """The comparison of runs, on an instance with runs of its own."""
 
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -19,9 +20,15 @@ def run(instance: dg.DagsterInstance, first: int, last: int) -> dg.DagsterRun:
     return instance.create_run_for_job(_nothing, tags=tags)
 
 
+@dg.op
+def silver() -> None:
+    """A step."""
+
+
 @dg.job(name="run_days")
 def _nothing() -> None:
     """Stands for the real one, which would need a lake."""
+    silver()
 
 
 def test_runs_of_like_size_are_compared() -> None:
@@ -39,12 +46,23 @@ def test_a_range_and_a_partition_have_the_same_size() -> None:
     assert alike([ranged, single], STATES) == [ranged, single]
 
 
-def test_without_runs_the_asset_says_that_nothing_is_judged(tmp_path) -> None:
+def compared(instance: dg.DagsterInstance, home: Path) -> dg.ExecuteInProcessResult:
+    return dg.materialize([step_durations], instance=instance, resources={"settings": Settings(home=home)})
+
+
+def test_the_event_log_is_the_history(tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize(
-            [step_durations], instance=instance, resources={"settings": Settings(home=tmp_path)}, raise_on_error=True
-        )
-        (evaluation,) = result.get_asset_check_evaluations()
+        for _ in range(JUDGED_RUNS + 6):
+            _nothing.execute_in_process(instance=instance)
+        (told,) = compared(instance, tmp_path).asset_materializations_for_node("step_durations")
+        assert told.metadata["runs_judged"].value == JUDGED_RUNS
+        assert told.metadata["runs_before"].value == 6
+        assert "| silver |" in str(told.metadata["steps"].value)
+
+
+def test_without_runs_the_asset_says_that_nothing_is_judged(tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        (evaluation,) = compared(instance, tmp_path).get_asset_check_evaluations()
         assert evaluation.passed
         assert str(evaluation.description).startswith("No step has 5 earlier")
 
