@@ -3,7 +3,7 @@
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -40,13 +40,16 @@ class RunOutcome:
     failures: dict[str, str]
 
 
-def run_job(settings: Settings, days: Days, on_step: Callable[[str, str], None]) -> RunOutcome:
-    """Run every asset for some days.
+def run_job(
+    settings: Settings, days: Days, on_step: Callable[[str, str], None], selection: Sequence[dg.AssetKey] | None = None
+) -> RunOutcome:
+    """Run every asset for some days, or some of them.
 
     Args:
         settings: the platform, as `get_settings` gives it: assets ask for themselves.
         days: the range.
         on_step: called with (step, "start" | "success" | "failure") as steps go on, from a thread of its own.
+        selection: the assets to run; None for all.
 
     Returns:
         How it ended; a failed step is told, not raised.
@@ -63,6 +66,7 @@ def run_job(settings: Settings, days: Days, on_step: Callable[[str, str], None])
                 instance=instance,
                 run_id=run_id,
                 tags=range_tags(days),
+                asset_selection=selection,
                 raise_on_error=False,
             )
         finally:

@@ -80,6 +80,7 @@ PURE_LIBRARIES = {
     "json",  # texts in memory
     "importlib",  # to keep pandera from importing pandas
     "itertools",
+    "math",
     "narwhals",
     "numpy",
     "pandera",

@@ -5,6 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 MAINTENANCE = dg.AssetSelection.groups("maintenance")
+"""What looks after the platform, by schedules of its own."""
 
 run_days = dg.define_asset_job(
     "run_days",
@@ -40,4 +41,20 @@ maintain_lake_weekly = dg.ScheduleDefinition(
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Sunday night; beside readers, and in turn with the runs that write.",
+)
+
+
+compare_durations = dg.define_asset_job(
+    "compare_durations",
+    selection=["maintenance/step_durations"],
+    description="Compares how long the steps of the newest runs take with earlier runs of like size.",
+    executor_def=dg.in_process_executor,
+)
+
+compare_durations_daily = dg.ScheduleDefinition(
+    name="compare_durations_daily",
+    job=compare_durations,
+    cron_schedule="0 7 * * *",
+    execution_timezone="UTC",
+    description="Once the run of the day before is done, looks whether steps have become slower.",
 )

@@ -66,6 +66,7 @@ KEYS = [
     "maintenance/checkpoints",
     "maintenance/compaction",
     "maintenance/layout_advice",
+    "maintenance/step_durations",
     "maintenance/vacuum",
     "maintenance/warehouse_statistics",
     "marts/category_sales",
@@ -156,7 +157,9 @@ def test_every_asset_says_what_it_is(key: str) -> None:
     assert spec.group_name in GROUPS
 
 
-@pytest.mark.parametrize("key", [*LAKE, "landing/files", "landing/deliveries", "marts/publication"])
+@pytest.mark.parametrize(
+    "key", [*LAKE, "landing/files", "landing/deliveries", "marts/publication", "maintenance/step_durations"]
+)
 def test_the_catalogue_page_names_the_grain(key: str) -> None:
     assert "Grain: " in str(SPECS[key].description)
 
@@ -248,7 +251,7 @@ def test_writers_share_the_pool() -> None:
         for key in asset.keys
         if asset.is_executable and asset.op.pool == "lake"
     }
-    assert set(KEYS) - pooled == {"landing/files", "landing/deliveries"}
+    assert set(KEYS) - pooled == {"landing/files", "landing/deliveries", "maintenance/step_durations"}
 
 
 def test_loading_imports_nothing_heavy() -> None:

@@ -1,0 +1,3 @@
+select sale_date, {{ sales_measures() }}
+from (select *, date_trunc('month', sale_date::timestamp)::date as sale_month from {{ ref('invoice_measures') }}) as invoices
+group by sale_date
