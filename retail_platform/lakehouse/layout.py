@@ -22,13 +22,13 @@ from retail_platform.contracts import SILVER_SALES, Table
 from retail_platform.lakehouse.days import ONE_DAY, Days, next_month
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.lakehouse.maintenance import (
-    ROW_GROUP_ROWS,
     TARGET_BYTES,
     Compression,
     Upkeep,
     compact,
     compress,
     compression_of,
+    group_rows,
 )
 
 Kind = Literal["compact", "sort", "compress", "unpartition"]
@@ -46,7 +46,7 @@ SORTED_ENOUGH = 2.0
 """How many times its share of a month a read of one day may open before the month counts as unsorted."""
 
 WIN, TIE = 0.9, 1.05
-"""A proposal wins that takes at most WIN of the seconds or of the bytes, and at most TIE of the other."""
+"""A proposal wins that takes at most WIN of the seconds, or at most TIE of them and WIN of the bytes."""
 
 REPEATS = 5
 
@@ -213,7 +213,7 @@ def propose(
             f"a read of one day opens {_bytes(layout.day_bytes)}, {layout.day_share:.1f} times the day; "
             f"{len(unsorted)} closed months are not sorted, or their row groups are too long"
         )
-        text = f"sorted by day, row groups of {ROW_GROUP_ROWS:,} rows"
+        text = f"sorted by day, row groups of {group_rows(layout.rows // layout.months):,} rows"
         return Proposal("sort", text, why, tuple(unsorted))
     mean_month = layout.size / layout.months
     if layout.months > 1 and mean_month < SMALL_BYTES:
@@ -226,9 +226,9 @@ def propose(
 
 
 def wins(before: Reads, after: Reads) -> bool:
-    """Whether the second is clearly better in one of seconds and bytes, and not worse in the other."""
-    ratios = (after.seconds / max(before.seconds, 1e-9), after.size / max(before.size, 1))
-    return min(ratios) <= WIN and max(ratios) <= TIE
+    """Whether the second takes clearly less time, or about as much for clearly fewer bytes."""
+    seconds, size = after.seconds / max(before.seconds, 1e-9), after.size / max(before.size, 1)
+    return seconds <= WIN or (seconds <= TIE and size <= WIN)
 
 
 def _advise(lake: Lake, table: Table, apply: bool) -> Advice:
@@ -273,7 +273,8 @@ def _survey(table: Table, files: Sequence[DataFile]) -> tuple[Layout, list[date]
         held = [file for file in files if file.month == month]
         groups = [group for file in held for group in _groups(file, str(table.day))]
         days = sorted({day for first, last, _ in groups for day in (first, last)})
-        if not days or sum(file.rows for file in held) < 2 * ROW_GROUP_ROWS:
+        rows = sum(file.rows for file in held)
+        if not days or rows < 2 * group_rows(rows):
             continue
         span = Days(days[0], days[-1] + ONE_DAY).every()
         a_day = sum(size for first, last, size in groups for day in span if first <= day <= last) / len(span)
@@ -297,7 +298,7 @@ def _survey(table: Table, files: Sequence[DataFile]) -> tuple[Layout, list[date]
 def _ideal_share(files: Sequence[DataFile], month: date) -> float:
     """What a day opens of a sorted month, in days: its own rows, and on average the rest of one row group."""
     rows, days = sum(file.rows for file in files if file.month == month), (next_month(month) - month).days
-    return 1 + ROW_GROUP_ROWS / max(rows / days, 1)
+    return 1 + group_rows(rows) / max(rows / days, 1)
 
 
 def _groups(file: DataFile, day: str) -> Iterator[tuple[date, date, int]]:
@@ -344,7 +345,9 @@ def _try(table: Table, files: Sequence[DataFile], proposal: Proposal, compressio
             rows.sort(table.day, maintain_order=True) if table.day else rows,
             partition_by=None if proposal.kind == "unpartition" or not table.month else [table.month],
             target_file_size=TARGET_BYTES,
-            writer_properties=WriterProperties(max_row_group_size=ROW_GROUP_ROWS, compression=compression),
+            writer_properties=WriterProperties(
+                max_row_group_size=group_rows(rows.height // max(len(_months(sample)), 1)), compression=compression
+            ),
         )
         copied = _files(table, path, DeltaTable(path))
         return _measure(table, sample, reads), _measure(table, copied, reads)

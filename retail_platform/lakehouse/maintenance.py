@@ -23,8 +23,8 @@ from retail_platform.lakehouse.transactions import STAGING
 TARGET_BYTES = 128 * 2**20
 """Size of the files that are made: what a run reads and writes again for a late day."""
 
-ROW_GROUP_ROWS = 122_880
-"""Rows that a reader takes or leaves as one; in sorted files a day is in as few of them as it fills, and one more."""
+FEWEST_ROWS, MOST_ROWS = 8_192, 122_880
+"""Of a row group, which a reader takes or leaves as one: fewer compress worse, more make a read of one day longer."""
 
 Compression = Literal["SNAPPY", "ZSTD"]
 
@@ -100,6 +100,11 @@ def crowded_months(lake: Lake, table: Table, open_month: date) -> list[date]:
     return months.filter(is_crowded & (pl.col("month") < open_month))["month"].sort().to_list()
 
 
+def group_rows(month_rows: int) -> int:
+    """Rows of a row group for months of so many rows: about two days', where that is neither few nor many."""
+    return min(max(month_rows // 16, FEWEST_ROWS), MOST_ROWS)
+
+
 def compression_of(delta: DeltaTable) -> Compression:
     """How the closed months of a table are compressed."""
     return "ZSTD" if delta.metadata().configuration.get(COMPRESSION) == "ZSTD" else "SNAPPY"
@@ -122,12 +127,16 @@ def compact(lake: Lake, table: Table, months: Sequence[date]) -> Upkeep:
     started, before, delta = time.perf_counter(), extent(lake, table), lake.open(table)
     if delta is None or not months:
         return Upkeep(table, before, before, 0.0)
+    files = pl.DataFrame(delta.get_add_actions(flatten=True))
+    rows = int(files.filter(pl.col(f"partition.{table.month}").is_in(list(months)))["num_records"].sum())
     writing: dict[str, Any] = {
         "partition_filters": [(str(table.month), "in", [str(month) for month in months])],
         "target_size": TARGET_BYTES,
         # One month at a time: each task holds its month in memory.
         "max_concurrent_tasks": 1,
-        "writer_properties": WriterProperties(max_row_group_size=ROW_GROUP_ROWS, compression=compression_of(delta)),
+        "writer_properties": WriterProperties(
+            max_row_group_size=group_rows(rows // len(months)), compression=compression_of(delta)
+        ),
         "commit_properties": CommitProperties(custom_metadata=lake.signature),
     }
     if table.day:
