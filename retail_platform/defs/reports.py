@@ -70,7 +70,7 @@ def require(key: dg.AssetKey, findings: Iterable[Finding]) -> Iterator[dg.AssetC
 def written(lake: Lake, table: Table, frame: pl.DataFrame, version: int, **more: Any) -> dg.MaterializeResult[Any]:
     """The materialisation of a write: rows, place, Delta version, and a preview unless the asset is partitioned."""
     metadata = {
-        "dagster/row_count": lake.scan(table).select(pl.len()).collect().item(),
+        "dagster/row_count": lake.row_count(table),
         "rows_written": frame.height,
         "dagster/uri": str(lake.path(table)),
         "delta_version": version,

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
@@ -22,6 +22,9 @@ CHANGED_DAYS = "retail.changed_days"
 
 NOTE = "retail.note"
 """Key in a commit's metadata: how the rows of a whole table were made, in the words of their writer."""
+
+KEEPS_ROWS = ("OPTIMIZE", "VACUUM START", "VACUUM END")
+"""Operations of commits that change files and no rows."""
 
 TABLE_CONFIGURATION: Mapping[str, str | None] = {
     "delta.checkpointInterval": "20",
@@ -70,6 +73,25 @@ class Lake:
         """The rows of whole months, named by their first days."""
         return self.scan(table).filter(pl.col(_month(table)).is_in(list(months)))
 
+    def row_count(self, table: Table) -> int:
+        """The rows of the table; read from the log alone, so that it costs the same however many there are."""
+        delta = self._open(table)
+        if delta is None:
+            return 0
+        counts = pl.DataFrame(delta.get_add_actions(flatten=True))["num_records"]
+        if counts.null_count():  # written by something that counts none
+            return int(self.scan(table).select(pl.len()).collect().item())
+        return int(counts.sum())
+
+    def newest_day(self, table: Table) -> date | None:
+        """The newest day of a day-keyed table that has rows; read from the log alone."""
+        delta = self._open(table)
+        if delta is None:
+            return None
+        files = pl.DataFrame(delta.get_add_actions(flatten=True))
+        newest = files[f"max.{table.day}"].max() if files.height else None
+        return newest if isinstance(newest, date) else None
+
     def months(self, table: Table) -> list[date]:
         """The months for which the table holds files, in order; read from the log alone."""
         delta = self._open(table)
@@ -78,8 +100,35 @@ class Lake:
         values = pl.DataFrame(delta.get_add_actions(flatten=True))[f"partition.{_month(table)}"]
         return values.drop_nulls().unique().sort().to_list()
 
+    def month_groups(self, table: Table, row_count: int, days: Days | None = None) -> list[list[date]]:
+        """The months of a table that start in the days, in order, in groups of about so many rows; from the log alone.
+
+        A month with more rows is a group by itself.
+        """
+        delta = self._open(table)
+        if delta is None:
+            return []
+        files = pl.DataFrame(delta.get_add_actions(flatten=True)).rename({f"partition.{_month(table)}": "month"})
+        counts = files.drop_nulls("month").group_by("month").agg(rows=pl.col("num_records").sum()).sort("month")
+        groups, held = list[list[date]](), 0
+        for month, rows in counts.iter_rows():
+            if days is not None and month not in days:
+                continue
+            if groups and held + rows <= row_count:
+                groups[-1].append(month)
+                held += rows
+            else:
+                groups.append([month])
+                held = rows
+        return groups
+
     def replace_days(
-        self, table: Table, frame: pl.DataFrame, days: Sequence[Days], consumed: Mapping[str, int] | None = None
+        self,
+        table: Table,
+        frame: pl.DataFrame,
+        days: Sequence[Days],
+        consumed: Mapping[str, int] | None = None,
+        note: str | None = None,
     ) -> int:
         """Replace the rows of some days by the frame's, in one commit.
 
@@ -88,11 +137,12 @@ class Lake:
             frame: exactly the rows of those days, in the contract's columns.
             days: the day ranges.
             consumed: the `position` of every source the rows were made from.
+            note: what the writer wants to know again next time (`note`).
 
         Returns:
             The new Delta version.
         """
-        return self._overwrite(table, frame, _days_sql(table, days), consumed, days)
+        return self._overwrite(table, frame, _days_sql(table, days), consumed, days, note)
 
     def replace_months(
         self, table: Table, frame: pl.DataFrame, months: Sequence[date], consumed: Mapping[str, int] | None = None
@@ -139,10 +189,28 @@ class Lake:
             return delta.version()
         return self._overwrite(table, frame, None, consumed, changed, note)
 
+    def replace_where(
+        self, table: Table, frame: pl.DataFrame, condition: str, changed: Sequence[Days], consumed: Mapping[str, int]
+    ) -> int:
+        """Replace the rows for which a condition in SQL holds by the frame's, for which it holds too; as `replace`."""
+        return self._overwrite(table, frame, condition, consumed, changed)
+
+    def add(
+        self,
+        table: Table,
+        frame: pl.DataFrame,
+        changed: Sequence[Days] = (),
+        consumed: Mapping[str, int] | None = None,
+        note: str | None = None,
+    ) -> int:
+        """Add rows, or none, in one commit, without a look at those that the table has; as `replace`."""
+        return self._write(table, frame, changed, consumed, note, mode="append")
+
     def note(self, table: Table) -> str | None:
-        """What the newest commit says of how the rows were made; None when it says nothing."""
+        """What the newest commit that wrote rows says of how they were made; None when it says nothing."""
         delta = self._open(table)
-        return None if delta is None else delta.history(1)[0].get(NOTE)
+        commits = [] if delta is None else delta.history()
+        return next((commit.get(NOTE) for commit in commits if commit["operation"] not in KEEPS_ROWS), None)
 
     def position(self, source: Table) -> dict[str, int]:
         """Which table this is and how far it has come: what a consumer records as `consumed`.
@@ -207,22 +275,32 @@ class Lake:
         days: Sequence[Days],
         note: str | None = None,
     ) -> int:
-        delta = self._open(table) or self._create(table)
         if predicate == "false":
-            return delta.version()
+            return (self._open(table) or self._create(table)).version()
+        return self._write(table, frame, days, consumed, note, mode="overwrite", predicate=predicate)
+
+    def _write(
+        self,
+        table: Table,
+        frame: pl.DataFrame,
+        days: Sequence[Days],
+        consumed: Mapping[str, int] | None,
+        note: str | None,
+        mode: Literal["append", "overwrite"],
+        predicate: str | None = None,
+    ) -> int:
+        delta = self._open(table) or self._create(table)
         _follow_contract(table, delta)
         named = json.dumps([[str(start), str(end)] for start, end in days])
         properties = CommitProperties(
             custom_metadata={CHANGED_DAYS: named} | ({} if note is None else {NOTE: note}),
             app_transactions=[Transaction(source, version) for source, version in (consumed or {}).items()],
         )
-        write_deltalake(
-            delta,
-            frame.select(list(table.schema)),
-            mode="overwrite",
-            predicate=predicate,
-            commit_properties=properties,
-        )
+        rows = frame.select(list(table.schema))
+        if mode == "append":
+            write_deltalake(delta, rows, mode=mode, commit_properties=properties)
+        else:
+            write_deltalake(delta, rows, mode=mode, predicate=predicate, commit_properties=properties)
         delta.update_incremental()
         return delta.version()
 
@@ -274,6 +352,6 @@ def _named_days(commits: Sequence[Mapping[str, Any]]) -> set[date] | None:
         if CHANGED_DAYS in commit:
             ranges = json.loads(commit[CHANGED_DAYS])
             changed |= days_in([Days(date.fromisoformat(start), date.fromisoformat(end)) for start, end in ranges])
-        elif commit["operation"] not in ("OPTIMIZE", "VACUUM START", "VACUUM END", "CREATE TABLE"):
+        elif commit["operation"] not in (*KEEPS_ROWS, "CREATE TABLE"):
             return None
     return changed
