@@ -1,6 +1,7 @@
 """Features as of any day that the lake holds: what `retail features` writes, to learn from and to score with."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import date
 from typing import Literal
 
@@ -8,6 +9,7 @@ import polars as pl
 
 from retail_platform.contracts import CUSTOMER_FEATURE, PRODUCT_CATEGORY, PRODUCT_FEATURE, SILVER_SALES, Table
 from retail_platform.lakehouse.lake import Lake
+from retail_platform.lakehouse.parts import in_parts
 from retail_platform.settings import Settings
 from retail_platform.transforms.features import MAKERS
 
@@ -40,4 +42,8 @@ def past_features(settings: Settings, of: Literal["customers", "products"], days
     for day in days:
         if not first <= day <= newest:
             raise NoFeaturesError(f"no features as of {day}: the lake holds sales of {first} to {newest}.")
-    return pl.concat(MAKERS[TABLES[of]](lines, categories, day) for day in sorted(set(days)))
+
+    def cut(rows: pl.LazyFrame, by: str) -> AbstractContextManager[list[pl.LazyFrame]]:
+        return in_parts(rows, by, settings.home / "parts", lake.row_count(SILVER_SALES))
+
+    return pl.concat(MAKERS[TABLES[of]](lines, categories, day, cut) for day in sorted(set(days)))

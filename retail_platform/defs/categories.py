@@ -28,6 +28,7 @@ from retail_platform.transforms.product_categories import (
     revenue_by_description,
 )
 from retail_platform.transforms.quality import (
+    Finding,
     contract_holds,
     keys_are_unique,
     revenue_is_classified,
@@ -67,14 +68,29 @@ def product_category(lake: dg.ResourceParam[Lake]) -> Iterator[dg.AssetCheckResu
     )
     yield from require(CATEGORIES, [contract_holds(PRODUCT_CATEGORY, frame), keys_are_unique(PRODUCT_CATEGORY, frame)])
     yield result_of(set_aside_accuracy_holds(model["set_aside"], is_new), CATEGORIES)
-    finding = revenue_is_classified(revenue_by_description(_revenue(lake), months, frame))
+    added, newest = len(frame.join(known, on="description", how="anti")), str(lake.months(SILVER_SALES)[-1:])
+    if added or model.get("revenue", {}).get("newest") != newest:  # a day more of the open month hardly moves it
+        model["revenue"] = {"newest": newest, **_noted(revenue_by_description(_revenue(lake), months, frame))}
+    finding = _found(model["revenue"])
     yield result_of(finding, CATEGORIES, dg.AssetCheckSeverity.WARN)
 
     delta_version = lake.replace(PRODUCT_CATEGORY, frame, note=json.dumps(model))
-    added = len(frame.join(known, on="description", how="anti"))
-    share = finding.evidence["classified_pct"]
-    yield written(
-        lake, PRODUCT_CATEGORY, frame, delta_version, classified=added, revenue_classified_pct=share, **_told(model)
+    told = {"classified": added, "revenue_classified_pct": finding.evidence["classified_pct"], **_told(model)}
+    yield written(lake, PRODUCT_CATEGORY, frame, delta_version, **told)
+
+
+def _noted(revenue: pl.DataFrame) -> dict[str, Any]:
+    """What is found of the revenue of descriptions, as a note can hold it."""
+    finding = revenue_is_classified(revenue)
+    evidence = {**finding.evidence, "unclassified": finding.evidence["unclassified"].cast(pl.String).to_dicts()}
+    return {"passed": finding.passed, "said": finding.description, "evidence": evidence}
+
+
+def _found(noted: dict[str, Any]) -> Finding:
+    """The finding that was noted."""
+    rows = pl.DataFrame(noted["evidence"]["unclassified"], {"description": pl.String, "line_amount": pl.String})
+    return Finding(
+        revenue_is_classified.__name__, noted["passed"], noted["said"], noted["evidence"] | {"unclassified": rows}
     )
 
 

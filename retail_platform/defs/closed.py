@@ -14,9 +14,10 @@ import polars as pl
 from retail_platform.contracts import FACT_SALE, SILVER_SALES, Table
 from retail_platform.defs.layers import key_of
 from retail_platform.defs.plots import is_plot
-from retail_platform.defs.reports import written
-from retail_platform.lakehouse.days import ONE_DAY, Days
+from retail_platform.defs.reports import PREVIEW_ROWS, written
+from retail_platform.lakehouse.days import Days
 from retail_platform.lakehouse.lake import Lake
+from retail_platform.transforms.quality import Finding
 
 MADE_BY = ("contracts", "transforms", "reference")
 """Packages that say what rows are made of lines: columns, declared features, formulas, constants, reference data."""
@@ -29,8 +30,7 @@ def open_month(lake: Lake) -> date:
 
 def open_week(lake: Lake) -> date:
     """The Monday of the newest week with a sale, which no later sale has closed; long ago without any."""
-    newest_month = lake.scan_months(FACT_SALE, lake.months(FACT_SALE)[-1:])
-    newest = newest_month.select(pl.col("sale_date").max()).collect().item() or date(1970, 1, 5)
+    newest = lake.newest_day(FACT_SALE) or date(1970, 1, 5)
     return newest - timedelta(days=newest.weekday())
 
 
@@ -52,43 +52,55 @@ def content_of(package: Traversable) -> str:
     return sha256(b"\0".join(part for name, content in parts for part in (name.encode(), content))).hexdigest()
 
 
-def stands(
-    lake: Lake,
-    table: Table,
-    frame: pl.DataFrame,
-    days: Days,
-    made_from: str | None = None,
-    source: Table = SILVER_SALES,
-) -> bool:
-    """Whether a table's rows were made as of the last of the days, of none that has changed since, by the same code.
+def stands(lake: Lake, table: Table, days: Days, made_from: str, source: Table = SILVER_SALES) -> bool:
+    """Whether a table's rows were made of these days, none of which has changed since, and by the same code.
+
+    Nothing but logs is read, so that it costs the same however many rows there are.
 
     Args:
-        lake, table, frame: the table, and its rows.
+        lake, table: the table.
         days: of the source, that it is made from.
-        made_from: `fingerprint` of what it is made from besides, as `kept` takes it.
+        made_from: `fingerprint` of their end, and of what it is made from besides; as `kept` takes it.
         source: the table whose rows it is made from.
-
-    A table without rows does not say what it was made as of: it is made again, which costs as little as it holds.
     """
     changed = lake.changed_days(source, lake.consumed(table, source))
-    if changed is None or frame.is_empty() or lake.note(table) != (made_from or fingerprint()):
-        return False
-    return frame["as_of_date"].item(0) == days.end - ONE_DAY and not any(day in days for day in changed)
+    return changed is not None and lake.note(table) == made_from and not any(day in days for day in changed)
+
+
+def standing(table: Table, *checks: str | Callable[..., Finding]) -> list[Finding]:
+    """What the blocking checks of a table that stands say: they passed on just these rows, else it were not there.
+
+    Args:
+        table: the table.
+        checks: the functions that find, or their names.
+    """
+    names = [check if isinstance(check, str) else check.__name__ for check in checks]
+    told = f"{table} stands: this was so when it was made, and nothing that it is made from has changed since."
+    return [Finding(name, True, told) for name in names]
 
 
 def kept(
-    lake: Lake,
-    table: Table,
-    frame: pl.DataFrame,
-    position: dict[str, int],
-    more: dict[str, Any],
-    made_from: str | None = None,
+    lake: Lake, table: Table, frame: pl.DataFrame, position: dict[str, int], more: dict[str, Any], made_from: str
 ) -> dg.MaterializeResult[Any]:
-    """The table as it stands, or written (with what it was made from and by, see `stands`) when it was made again."""
-    note = made_from or fingerprint()
-    version = lake.replace(table, frame, consumed=position, note=note) if more["made_again"] else lake.version(table)
+    """The table as it stands, or written (with what it was made from and by, see `stands`) when it was made again.
+
+    Args:
+        lake, table: the table.
+        frame: its rows; of one that stands the first are enough.
+        position: of what it was made from.
+        more: what else is told, whether it was `made_again` among it.
+        made_from: as `stands` takes it.
+    """
+    if more["made_again"]:
+        return written(lake, table, frame, lake.replace(table, frame, consumed=position, note=made_from), **more)
+    version = lake.version(table)
     assert version is not None
-    return written(lake, table, frame, version, **more)
+    return written(lake, table, frame, version, **more, rows_written=0)
+
+
+def first_rows(lake: Lake, table: Table) -> pl.DataFrame:
+    """So many rows of a table as a preview shows."""
+    return lake.scan(table).head(PREVIEW_ROWS).collect()
 
 
 def standing_plots(instance: dg.DagsterInstance, key: dg.AssetKey, **said: Any) -> dict[str, Any]:
@@ -108,7 +120,7 @@ def with_plots(
     context: dg.AssetExecutionContext,
     lake: Lake,
     table: Table,
-    frame: pl.DataFrame,
+    frame: pl.DataFrame | pl.LazyFrame,
     more: dict[str, Any],
     draw: Callable[[pl.DataFrame], dict[str, Any]],
 ) -> dict[str, Any]:
@@ -118,13 +130,13 @@ def with_plots(
         context: of the run.
         lake: where the table is, not yet written.
         table: of which there is something to see.
-        frame: its rows.
+        frame: its rows; lazily, those of a table that stands are only read to be drawn.
         more: what else is told, whether it was `made_again` among it.
         draw: makes the plots of rows, by name.
     """
-    if frame.is_empty():
-        return more
     plots = {}
     if not more["made_again"]:
         plots = standing_plots(context.instance, key_of(table), delta_version=lake.version(table))
-    return more | (plots or draw(frame))
+    if not plots and not (rows := frame.lazy().collect()).is_empty():
+        plots = draw(rows)
+    return more | plots

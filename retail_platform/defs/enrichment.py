@@ -1,5 +1,6 @@
 """Enrichment in gold: exchange rates, bank holidays and weather, packaged or of live providers."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -10,11 +11,11 @@ import polars as pl
 from retail_platform.contracts import (
     BANK_HOLIDAYS,
     DAILY_WEATHER,
+    DAY_QUALITY,
     DIM_COUNTRY,
     DIM_DATE,
     EXCHANGE_RATES,
     FACT_SALE,
-    SILVER_SALES,
 )
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.provided import provider_client, told
@@ -45,7 +46,7 @@ WEATHER_DELAY = timedelta(days=8)
 
 @dg.multi_asset(
     name="exchange_rates",
-    specs=[table_spec(EXCHANGE_RATES, key_of(SILVER_SALES))],
+    specs=[table_spec(EXCHANGE_RATES, key_of(DAY_QUALITY))],
     check_specs=[*check_specs(RATES, *BLOCKING), *check_specs(RATES, sale_days_have_rates, blocking=False)],
     pool=LAKE_POOL,
 )
@@ -72,18 +73,30 @@ def exchange_rates(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[
 )
 def bank_holidays(lake: dg.ResourceParam[Lake]) -> Results:
     """Write the bank holidays of every country that a line was sold to, in the years of the calendar."""
-    keys = lake.scan(FACT_SALE).select("country_key").unique()
-    sold_to = lake.scan(DIM_COUNTRY).join(keys, on="country_key", how="semi").collect()
+    position, by_month = lake.position(FACT_SALE), _sold_to(lake)
+    keys = {key for keys in by_month.values() for key in keys}
+    sold_to = lake.scan(DIM_COUNTRY).filter(pl.col("country_key").is_in(list(keys))).collect()
     years = lake.scan(DIM_DATE).select(pl.col("year").cast(pl.Int32).unique().sort()).collect().to_series().to_list()
     frame, unknown = read_bank_holidays(sold_to["country_code"].drop_nulls(), years)
     yield from require(HOLIDAYS, [contract_holds(BANK_HOLIDAYS, frame), keys_are_unique(BANK_HOLIDAYS, frame)])
     yield result_of(countries_have_holidays(sold_to, years, frame, unknown), HOLIDAYS, dg.AssetCheckSeverity.WARN)
-    yield written(lake, BANK_HOLIDAYS, frame, lake.replace(BANK_HOLIDAYS, frame), countries=len(sold_to))
+    version = lake.replace(BANK_HOLIDAYS, frame, consumed=position, note=json.dumps(by_month))
+    yield written(lake, BANK_HOLIDAYS, frame, version, countries=len(sold_to))
+
+
+def _sold_to(lake: Lake) -> dict[str, list[int]]:
+    """Month -> keys of the countries that its lines were sold to: those noted, found again where facts have changed."""
+    noted = json.loads(lake.note(BANK_HOLIDAYS) or "{}")
+    changed = lake.changed_months(FACT_SALE, lake.consumed(BANK_HOLIDAYS, FACT_SALE))
+    facts = lake.scan_months(FACT_SALE, changed).group_by("sale_month").agg(pl.col("country_key").unique().sort())
+    found = {str(month): keys for month, keys in facts.collect(engine="streaming").iter_rows()}
+    held = {month: keys for month, keys in noted.items() if date.fromisoformat(month) not in changed}
+    return dict(sorted((held | found).items()))
 
 
 @dg.multi_asset(
     name="daily_weather",
-    specs=[table_spec(DAILY_WEATHER, key_of(SILVER_SALES))],
+    specs=[table_spec(DAILY_WEATHER, key_of(DAY_QUALITY))],
     check_specs=check_specs(WEATHER, *BLOCKING, temperatures_are_ordered),
     pool=LAKE_POOL,
 )
@@ -106,7 +119,8 @@ def daily_weather(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[L
 
 def _sale_days(lake: Lake) -> pl.Series:
     """The days with a sale, in order."""
-    return lake.scan(SILVER_SALES).select(pl.col("sale_date").unique().sort()).collect().to_series()
+    days = lake.scan(DAY_QUALITY).filter(pl.col("accepted_rows") > 0)
+    return days.select(pl.col("sale_date").sort()).collect().to_series()
 
 
 def _today() -> date:

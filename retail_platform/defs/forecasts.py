@@ -23,7 +23,7 @@ from retail_platform.contracts import (
     REVENUE_FORECAST,
 )
 from retail_platform.contracts.forecasts import ALL_COUNTRIES
-from retail_platform.defs.closed import fingerprint, kept, open_week, stands, with_plots
+from retail_platform.defs.closed import fingerprint, kept, open_week, standing, stands, with_plots
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.plots import forecast_plot, revenue_band_plot, revenue_bands_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of
@@ -44,7 +44,7 @@ from retail_platform.transforms.outlook import (
     outlook,
     published_models_beat_naive,
 )
-from retail_platform.transforms.quality import contract_holds, keys_are_unique
+from retail_platform.transforms.quality import Finding, contract_holds, keys_are_unique
 from retail_platform.transforms.revenue_series import (
     country_group,
     demand_by_product,
@@ -73,13 +73,11 @@ MEMBERS_DRAWN = {"total": 1, "country": 3, "category": 4}
 def forecasts(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
     """Foretell revenue and demand, when a week has closed, or a closed day, a country's group or holidays changed."""
     tables, days, position = (*SUBJECTS, FORECAST_BACKTEST), _closed_days(lake), lake.position(FACT_SALE)
-    frames = Outlook(*(lake.scan(table).collect() for table in tables))
     groups = lake.scan(DIM_COUNTRY).select("country_key", country_group()).sort("country_key").collect()
-    made_from = fingerprint(groups, version("holidays"))
-    stand = all(stands(lake, table, frames.backtest, days, made_from, FACT_SALE) for table in tables)
+    made_from = fingerprint(days.end, groups, version("holidays"))
+    stand = all(stands(lake, table, days, made_from, FACT_SALE) for table in tables)
     more: dict[str, Any] = {"made_again": not stand}
-    if more["made_again"]:
-        frames = _made(lake, days)
+    frames = Outlook(*(lake.scan(table).collect() for table in tables)) if stand else _made(lake, days)
     fan = with_plots(context, lake, REVENUE_FORECAST, frames.revenue, more, partial(_fan, lake))
     for table, frame in zip(tables, frames, strict=True):
         yield from require(key_of(table), [contract_holds(table, frame), keys_are_unique(table, frame)])
@@ -106,20 +104,39 @@ def forecasts(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -
 def anomalies(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
     """Judge every closed day, when a week has closed or a closed day has changed."""
     key, days = key_of(REVENUE_ANOMALIES), _closed_days(lake)
-    as_of, facts = days.end - ONE_DAY, lake.scan(FACT_SALE, days)
-    daily = revenue_by_member(facts, lake.scan(DIM_COUNTRY), lake.scan(DIM_PRODUCT))
-    made_from = fingerprint(as_of, daily)
-    more: dict[str, Any] = {"made_again": lake.note(REVENUE_ANOMALIES) != made_from}
-    frame = lake.scan(REVENUE_ANOMALIES).collect()
+    position, made_from = lake.position(FACT_SALE), fingerprint(days.end, *_members(lake, days))
+    more: dict[str, Any] = {"made_again": not stands(lake, REVENUE_ANOMALIES, days, made_from, FACT_SALE)}
     if more["made_again"]:
-        judged = revenue_anomalies(daily).with_columns(as_of_date=pl.lit(as_of))
-        frame = judged.select(list(REVENUE_ANOMALIES.schema)).sort(REVENUE_ANOMALIES.key)
+        frame, findings = _judged(lake, days)
+    else:
+        frame = lake.scan(REVENUE_ANOMALIES).collect()
+        findings = standing(REVENUE_ANOMALIES, *BLOCKING, every_judged_day_is_in_the_facts)
     more = with_plots(context, lake, REVENUE_ANOMALIES, frame, more, _band)
-    totals = facts.group_by("sale_date").agg(net_revenue=pl.col("total_amount").sum()).collect()
-    findings = [contract_holds(REVENUE_ANOMALIES, frame), keys_are_unique(REVENUE_ANOMALIES, frame)]
-    yield from require(key, [*findings, every_judged_day_is_in_the_facts(frame, totals)])
+    yield from require(key, findings)
     yield result_of(anomalies_are_few(frame), key, dg.AssetCheckSeverity.WARN)
-    yield kept(lake, REVENUE_ANOMALIES, frame, {}, {**more, "anomalies": int(frame["is_anomaly"].sum())}, made_from)
+    more["anomalies"] = int(frame["is_anomaly"].sum())
+    yield kept(lake, REVENUE_ANOMALIES, frame, position, more, made_from)
+
+
+def _judged(lake: Lake, days: Days) -> tuple[pl.DataFrame, list[Finding]]:
+    """Every closed day judged, and what is found of that."""
+    facts = lake.scan(FACT_SALE, days)
+    daily = revenue_by_member(facts, lake.scan(DIM_COUNTRY), lake.scan(DIM_PRODUCT))
+    judged = revenue_anomalies(daily).with_columns(as_of_date=pl.lit(days.end - ONE_DAY))
+    frame = judged.select(list(REVENUE_ANOMALIES.schema)).sort(REVENUE_ANOMALIES.key)
+    totals = facts.group_by("sale_date").agg(net_revenue=pl.col("total_amount").sum()).collect(engine="streaming")
+    findings = [contract_holds(REVENUE_ANOMALIES, frame), keys_are_unique(REVENUE_ANOMALIES, frame)]
+    return frame, [*findings, every_judged_day_is_in_the_facts(frame, totals)]
+
+
+def _members(lake: Lake, days: Days) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Names of the countries, and categories of the products that closed days may have sold: what facts are summed by.
+
+    A product first sold in the open week is left out, else each would have every closed day judged again.
+    """
+    countries = lake.scan(DIM_COUNTRY).select("country_key", "country_name").sort("country_key")
+    sold = lake.scan(DIM_PRODUCT).filter(pl.col("valid_from") < days.end)
+    return countries.collect(), sold.select("product_key", "category").sort("product_key").collect()
 
 
 def _closed_days(lake: Lake) -> Days:

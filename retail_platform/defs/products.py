@@ -19,7 +19,7 @@ from retail_platform.contracts import (
     SEASONALITY_INDEX,
     SILVER_SALES,
 )
-from retail_platform.defs.closed import fingerprint, kept, open_month, stands, with_plots
+from retail_platform.defs.closed import fingerprint, kept, open_month, standing, stands, with_plots
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.plots import seasonality_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of
@@ -66,16 +66,20 @@ def demand_of_products(lake: dg.ResourceParam[Lake]) -> Results:
     """Class the products of twelve months, when a month has closed or a closed day has changed."""
     key, month, position = key_of(PRODUCT_DEMAND), open_month(lake), lake.position(SILVER_SALES)
     year = Days(month.replace(year=month.year - 1), month)
-    frame = lake.scan(PRODUCT_DEMAND).collect()
+    made_from = fingerprint(month)
     # A product's first month may be any closed one.
-    made_again = not stands(lake, PRODUCT_DEMAND, frame, Days(date.min, month))
+    made_again = not stands(lake, PRODUCT_DEMAND, Days(date.min, month), made_from)
     if made_again:
-        lines = lake.scan(SILVER_SALES, year).filter(IS_PRODUCT).select(DEMAND_COLUMNS).collect()
+        lines = lake.scan(SILVER_SALES, year).filter(IS_PRODUCT)
         frame = product_demand(lines, _first_months(lake), month - ONE_DAY)
-    covered = classes_cover_the_revenue(frame, _revenue(lake, year))
-    yield from require(key, [contract_holds(PRODUCT_DEMAND, frame), keys_are_unique(PRODUCT_DEMAND, frame), covered])
+        covered = classes_cover_the_revenue(frame, _revenue(lake, year))
+        findings = [contract_holds(PRODUCT_DEMAND, frame), keys_are_unique(PRODUCT_DEMAND, frame), covered]
+    else:
+        frame = lake.scan(PRODUCT_DEMAND).collect()
+        findings = standing(PRODUCT_DEMAND, *BLOCKING, classes_cover_the_revenue)
+    yield from require(key, findings)
     yield result_of(returns_are_of_sales(frame), key, dg.AssetCheckSeverity.WARN)
-    yield kept(lake, PRODUCT_DEMAND, frame, position, {"made_again": made_again})
+    yield kept(lake, PRODUCT_DEMAND, frame, position, {"made_again": made_again}, made_from)
 
 
 @dg.multi_asset(
@@ -91,14 +95,16 @@ def elasticity_of_prices(lake: dg.ResourceParam[Lake]) -> Results:
     """Estimate the elasticities over two years, when a month has closed or one of their days has changed."""
     key, month, position = key_of(PRICE_ELASTICITY), open_month(lake), lake.position(SILVER_SALES)
     days = Days(month.replace(year=month.year - ELASTICITY_YEARS), month)
-    frame = lake.scan(PRICE_ELASTICITY).collect()
-    made_again = not stands(lake, PRICE_ELASTICITY, frame, days)
+    made_from = fingerprint(month)
+    made_again = not stands(lake, PRICE_ELASTICITY, days, made_from)
     if made_again:
-        weeks = product_weeks(lake.scan(SILVER_SALES, days), month - ONE_DAY).collect()
-        frame = price_elasticities(weeks, month - ONE_DAY)
-    yield from require(key, [contract_holds(PRICE_ELASTICITY, frame), keys_are_unique(PRICE_ELASTICITY, frame)])
+        frame = price_elasticities(product_weeks(lake.scan(SILVER_SALES, days), month - ONE_DAY), month - ONE_DAY)
+        findings = [contract_holds(PRICE_ELASTICITY, frame), keys_are_unique(PRICE_ELASTICITY, frame)]
+    else:
+        frame, findings = lake.scan(PRICE_ELASTICITY).collect(), standing(PRICE_ELASTICITY, *BLOCKING)
+    yield from require(key, findings)
     yield result_of(elasticities_are_plausible(frame), key, dg.AssetCheckSeverity.WARN)
-    yield kept(lake, PRICE_ELASTICITY, frame, position, {"made_again": made_again})
+    yield kept(lake, PRICE_ELASTICITY, frame, position, {"made_again": made_again}, made_from)
 
 
 @dg.multi_asset(
@@ -111,32 +117,25 @@ def index_of_seasons(context: dg.AssetExecutionContext, lake: dg.ResourceParam[L
     """Find the seasons, when a month has closed, a closed day has changed, or a product sold then is classed anew."""
     key, month, position = key_of(SEASONALITY_INDEX), open_month(lake), lake.position(SILVER_SALES)
     days = Days(month.replace(year=month.year - SEASON_YEARS), month)
-    frame, categories = lake.scan(SEASONALITY_INDEX).collect(), _categories(lake, month)
-    made_from = fingerprint(categories)
-    more: dict[str, Any] = {"made_again": False}
-    if not stands(lake, SEASONALITY_INDEX, frame, days, made_from):
-        frame = seasonality_indices(product_days(lake.scan(SILVER_SALES, days)).collect(), categories, month)
-        more = {"made_again": True}
+    categories = _categories(lake, month)
+    made_from = fingerprint(month, categories)
+    more: dict[str, Any] = {"made_again": not stands(lake, SEASONALITY_INDEX, days, made_from)}
+    if more["made_again"]:
+        sold = product_days(lake.scan(SILVER_SALES, days)).collect(engine="streaming")
+        frame = seasonality_indices(sold, categories, month)
+        revenue = _revenue(lake, years_of(frame) or Days(month, month))
+        findings = [contract_holds(SEASONALITY_INDEX, frame), keys_are_unique(SEASONALITY_INDEX, frame)]
+        findings += [indices_average_100(frame), shop_has_all_revenue(frame, revenue)]
+    else:
+        frame = lake.scan(SEASONALITY_INDEX).collect()
+        findings = standing(SEASONALITY_INDEX, *BLOCKING, indices_average_100, shop_has_all_revenue)
     more = with_plots(context, lake, SEASONALITY_INDEX, frame, more, _shop)
-    revenue = _revenue(lake, years_of(frame) or Days(month, month))
-    checks = [contract_holds(SEASONALITY_INDEX, frame), keys_are_unique(SEASONALITY_INDEX, frame)]
-    yield from require(key, [*checks, indices_average_100(frame), shop_has_all_revenue(frame, revenue)])
+    yield from require(key, findings)
     yield kept(lake, SEASONALITY_INDEX, frame, position, more, made_from)
 
 
 def _shop(frame: pl.DataFrame) -> dict[str, Any]:
     return {"shop": seasonality_plot(frame)}
-
-
-DEMAND_COLUMNS = (
-    "sale_month",
-    "stock_code",
-    "customer_id",
-    "invoiced_at",
-    "quantity",
-    "unit_price",
-    "line_amount",
-)
 
 
 def _first_months(lake: Lake) -> pl.DataFrame:
@@ -146,9 +145,8 @@ def _first_months(lake: Lake) -> pl.DataFrame:
 
 def _revenue(lake: Lake, days: Days) -> Decimal:
     """The amount of all product lines of some days."""
-    return Decimal(
-        lake.scan(SILVER_SALES, days).filter(IS_PRODUCT).select(pl.col("line_amount").sum()).collect().item() or 0
-    )
+    amounts = lake.scan(SILVER_SALES, days).filter(IS_PRODUCT).select(pl.col("line_amount").sum())
+    return Decimal(amounts.collect(engine="streaming").item() or 0)
 
 
 def _categories(lake: Lake, month: date) -> pl.DataFrame:

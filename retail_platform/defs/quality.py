@@ -4,7 +4,7 @@ Each table is a function of the days, whichever run made it: what depends on a c
 kept. How rows are judged stays out (`silver.py`), and so does counting them (`gold.py`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -26,13 +26,14 @@ from retail_platform.contracts import (
     SILVER_SALES,
     Table,
 )
-from retail_platform.defs.closed import kept, open_month, standing_plots, stands
+from retail_platform.defs.closed import fingerprint, kept, open_month, standing, standing_plots, stands
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.plots import drift_plot, flagged_lines_plot, quality_trend_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of, written
-from retail_platform.lakehouse.days import ONE_DAY, Days, next_month, stretches
+from retail_platform.lakehouse.days import ONE_DAY, Days, days_in, next_month, stretches
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.lakehouse.ledger import Ledger
+from retail_platform.lakehouse.parts import PART_ROWS
 from retail_platform.lakehouse.stage import delivered_rows
 from retail_platform.reference import read_country_aliases
 from retail_platform.settings import Settings
@@ -64,35 +65,54 @@ COMPARED = ("quantity", "unit_price", "country", "line_type", "stock_code", "is_
     ],
     pool=LAKE_POOL,
 )
-def outliers(lake: dg.ResourceParam[Lake]) -> Results:
+def outliers(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
     """Learn the bands when a month has closed or a closed day has changed, and judge the lines of changed days."""
     silver, closed = lake.position(SILVER_SALES), Days(date.min, open_month(lake))
-    bands = lake.scan(PRODUCT_BANDS).collect()
-    made_again = not stands(lake, PRODUCT_BANDS, bands, closed)
+    made_from = fingerprint(closed.end)
+    made_again = not stands(lake, PRODUCT_BANDS, closed, made_from)
     if made_again:
         learnt = far.product_bands(_products(lake, [closed]))
         bands = learnt.with_columns(as_of_date=closed.end - ONE_DAY).select(list(PRODUCT_BANDS.schema))
-    yield from require(key_of(PRODUCT_BANDS), _sound(PRODUCT_BANDS, bands, far.bands_hold_what_is_expected(bands)))
-    yield kept(lake, PRODUCT_BANDS, bands, silver, {"made_again": made_again})
+        findings = _sound(PRODUCT_BANDS, bands, far.bands_hold_what_is_expected(bands))
+    else:
+        bands = lake.scan(PRODUCT_BANDS).collect()
+        findings = standing(PRODUCT_BANDS, *BLOCKING, far.bands_hold_what_is_expected)
+    yield from require(key_of(PRODUCT_BANDS), findings)
+    yield kept(lake, PRODUCT_BANDS, bands, silver, {"made_again": made_again}, made_from)
 
     is_judged_by_them = lake.consumed(LINE_OUTLIERS, PRODUCT_BANDS) == lake.version(PRODUCT_BANDS)
     changed = _changed(lake, LINE_OUTLIERS, SILVER_SALES) if is_judged_by_them else None
-    flagged = far.flagged_lines(_products(lake, _ranges(changed)), bands.drop("as_of_date"))
-    frame = _with_kept(lake, LINE_OUTLIERS, flagged, changed)
+    frame = far.flagged_lines(_products(lake, _ranges(changed)), bands.drop("as_of_date"))
+    frame = frame.select(list(LINE_OUTLIERS.schema)).sort(LINE_OUTLIERS.key)
     found = far.flags_are_outside_their_band(frame, bands)
     yield from require(key_of(LINE_OUTLIERS), _sound(LINE_OUTLIERS, frame, found))
-    judged = (
-        [Days(month, next_month(month)) for month in lake.months(SILVER_SALES)]
-        if changed is None
-        else stretches(changed)
-    )
-    version = lake.replace(LINE_OUTLIERS, frame, judged, silver | lake.position(PRODUCT_BANDS))
+    version = _replace_outliers(lake, frame, changed, silver | lake.position(PRODUCT_BANDS))
     more: dict[str, Any] = {"days_judged": "all" if changed is None else len(changed)}
-    if not frame.is_empty() and (changed is None or len(changed) > 1):  # a single day hardly moves the picture
-        more["flagged"] = flagged_lines_plot(
-            far.flagged_by_day(frame), "Lines per day outside the band of their product"
-        )
-    yield written(lake, LINE_OUTLIERS, frame, version, **more)
+    plots = _flagged_plot(context, lake, changed)
+    yield written(lake, LINE_OUTLIERS, frame, version, **more, **plots)
+
+
+def _replace_outliers(lake: Lake, frame: pl.DataFrame, changed: Changed, consumed: dict[str, int]) -> int:
+    """Write the flagged lines of the changed days in place of those that these days had; None: of all."""
+    if changed is None:
+        months = [Days(month, next_month(month)) for month in lake.months(SILVER_SALES)]
+        return lake.replace(LINE_OUTLIERS, frame, months, consumed)
+    ranges = stretches(changed)
+    if _of_days(lake, LINE_OUTLIERS, changed).is_empty():
+        return lake.add(LINE_OUTLIERS, frame, ranges, consumed)
+    sql = " OR ".join(f"(sale_date >= '{start}' AND sale_date < '{end}')" for start, end in ranges)
+    return lake.replace_where(LINE_OUTLIERS, frame, sql, ranges, consumed)
+
+
+def _flagged_plot(context: dg.AssetExecutionContext, lake: Lake, changed: Changed) -> dict[str, Any]:
+    """The flagged lines of all days as a picture; the last one when a single day was judged, which hardly moves it."""
+    stands_still = changed is not None and len(changed) <= 1
+    plots = standing_plots(context.instance, key_of(LINE_OUTLIERS)) if stands_still else {}
+    if plots:
+        return plots
+    daily = far.flagged_by_day(lake.scan(LINE_OUTLIERS).select("sale_date", "measure").collect())
+    title = "Lines per day outside the band of their product"
+    return {} if daily.is_empty() else {"flagged": flagged_lines_plot(daily, title)}
 
 
 def _products(lake: Lake, ranges: Sequence[Days] | None) -> pl.LazyFrame:
@@ -152,23 +172,31 @@ def score_rule(settings: Settings) -> scores.ScoreRule:
 
 def _counts(settings: Settings, lake: Lake, changed: Changed) -> pl.DataFrame:
     """What every day's scores are made from: counted for the changed days, kept for the others; hours of all."""
-    ranges, ledger = _ranges(changed), Ledger(settings)
-    lines, rejects = (lake.scan(table, ranges) for table in (SILVER_SALES, SILVER_REJECTS))
-    standing = _standing(settings, ledger, lines, rejects)
-    counted = scores.sales_counts(
-        lake.scan(DAY_QUALITY, ranges).collect(),
-        standing,
-        scores.missing_values(scores.delivered_values(lines, standing.lazy()), scores.REQUIRED),
-        scores.outlier_values(
-            _products(lake, ranges), lake.scan(PRODUCT_BANDS).collect(), _of_days(lake, LINE_OUTLIERS, changed)
-        ),
-        scores.unrelated_values(lake.scan(FACT_SALE, ranges), scores.FACT_KEYS, _unplaced(lines)),
-    )
+    ledger = Ledger(settings)
+    parts = [stretches(changed or ())]
+    if changed is None:  # whole months, so many at a time as fit memory
+        months, count = lake.months(DAY_QUALITY), -(-lake.row_count(SILVER_SALES) // PART_ROWS) or 1
+        parts = [[Days(month, next_month(month)) for month in months[first::count]] for first in range(count)]
+    counted = pl.concat([scores.COUNTS.to_frame(), *(_counted(settings, lake, ledger, days) for days in parts)])
     every = _with_kept(lake, QUALITY_SCORES, counted, changed, list(scores.COUNTS))
     delivered = ledger.deliveries().select("delivery_id", "delivered_at")
     # Of all days: a late part of a batch moves the stamp of the whole delivery.
     hours = scores.delivery_hours(ledger.delivery_days(), delivered, settings.quality_period_days)
     return every.drop("delivery_hours").join(hours, on="sale_date", how="left").select(list(scores.COUNTS))
+
+
+def _counted(settings: Settings, lake: Lake, ledger: Ledger, days: Sequence[Days]) -> pl.DataFrame:
+    """What the scores of some days are made from, hours aside."""
+    lines, rejects = (lake.scan(table, days) for table in (SILVER_SALES, SILVER_REJECTS))
+    standing_rows = _standing(settings, ledger, lines, rejects)
+    flagged = _of_days(lake, LINE_OUTLIERS, days_in(days))
+    return scores.sales_counts(
+        lake.scan(DAY_QUALITY, days).collect(),
+        standing_rows,
+        scores.missing_values(scores.delivered_values(lines, standing_rows.lazy()), scores.REQUIRED),
+        scores.outlier_values(_products(lake, days), lake.scan(PRODUCT_BANDS).collect(), flagged),
+        scores.unrelated_values(lake.scan(FACT_SALE, days), scores.FACT_KEYS, _unplaced(lines)),
+    )
 
 
 def _faults(settings: Settings, lake: Lake, days: Iterable[date]) -> pl.DataFrame:
@@ -254,44 +282,41 @@ def drift(lake: dg.ResourceParam[Lake]) -> Results:
     key, rule = key_of(COLUMN_DRIFT), drifts.DriftRule()
     silver, counts = lake.position(SILVER_SALES), lake.position(DAY_QUALITY)
     changed, recounted = _changed(lake, COLUMN_DRIFT, SILVER_SALES), _changed(lake, ROW_DRIFT, DAY_QUALITY)
-    lines, judged = _compared(lake, changed, rule.days)
-    columns = _with_kept(lake, COLUMN_DRIFT, drifts.column_drift(lines.lazy(), COMPARED, judged, rule), judged)
     daily = (
         lake.scan(DAY_QUALITY).select("sale_date", row_count="accepted_rows").filter(pl.col("row_count") > 0).collect()
     )
+    judged = {day + timedelta(days=n) for day in _all_or(changed, daily) for n in range(rule.days + 1)}
+    made = drifts.column_drift(_compared(lake, changed, rule.days), COMPARED, judged, rule)
+    columns = _with_kept(lake, COLUMN_DRIFT, made, None if changed is None else judged)
     again = {day + timedelta(weeks=n) for day in _all_or(recounted, daily) for n in range(rule.weeks + 1)}
-    rows = _with_kept(lake, ROW_DRIFT, drifts.row_drift(daily, again, rule), again)
+    rows = _with_kept(lake, ROW_DRIFT, drifts.row_drift(daily, again, rule), None if recounted is None else again)
     yield from require(key, _sound(COLUMN_DRIFT, columns, drifts.every_day_is_judged(columns, rows, daily)))
     yield from require(key_of(ROW_DRIFT), _sound(ROW_DRIFT, rows))
     new = [frame.filter(pl.col("sale_date").is_in(_all_or(changed, daily))) for frame in (columns, rows)]
     yield result_of(drifts.days_look_like_those_before(*new), key, dg.AssetCheckSeverity.WARN)
     version = lake.replace(COLUMN_DRIFT, columns, consumed=silver)
-    yield written(lake, COLUMN_DRIFT, columns, version, days_judged=new[1].height, **_widest(new[0], lines))
+    yield written(lake, COLUMN_DRIFT, columns, version, days_judged=new[1].height, **_widest(lake, new[0], rule.days))
     yield written(lake, ROW_DRIFT, rows, lake.replace(ROW_DRIFT, rows, consumed=counts))
 
 
-def _compared(lake: Lake, changed: Changed, days: int) -> tuple[pl.DataFrame, set[date]]:
-    """The lines of the changed days and of those around, and the days to judge: the changed ones and some after."""
-    ranges = None
+def _compared(lake: Lake, changed: Changed, days: int) -> pl.LazyFrame:
+    """The lines of the changed days and of so many days around; None: of all."""
+    around = None
     if changed is not None:
-        ranges = stretches(day + timedelta(days=n) for day in changed for n in range(-days, days + 1))
-    lines = lake.scan(SILVER_SALES, ranges).with_columns(is_guest=pl.col("customer_id").is_null())
-    frame = lines.select("sale_date", *COMPARED).collect()
-    return frame, {day + timedelta(days=n) for day in _all_or(changed, frame) for n in range(days + 1)}
+        around = stretches(day + timedelta(days=n) for day in changed for n in range(-days, days + 1))
+    lines = lake.scan(SILVER_SALES, around).with_columns(is_guest=pl.col("customer_id").is_null())
+    return lines.select("sale_date", *COMPARED)
 
 
-def _widest(columns: pl.DataFrame, lines: pl.DataFrame) -> dict[str, Any]:
+def _widest(lake: Lake, columns: pl.DataFrame, days: int) -> dict[str, Any]:
     """A picture of the column that moved most on the newest day that one did; none of a single day like the others."""
     is_wanted = (pl.col("verdict") == "shifted") | (pl.col("sale_date").n_unique() > 1)
     moved = columns.filter(is_wanted).drop_nulls("psi").filter(pl.col("verdict") != "stable")
     if moved.is_empty():
         return {}
     day, name = moved.sort("sale_date", "psi", descending=True).select("sale_date", "column_name").row(0)
-    return {
-        "drift": drift_plot(
-            drifts.shares_of_bins(lines.lazy(), name, day), f"{name} of {day} and of the 30 days before"
-        )
-    }
+    shares = drifts.shares_of_bins(_compared(lake, {day}, days), name, day)
+    return {"drift": drift_plot(shares, f"{name} of {day} and of the 30 days before")}
 
 
 def _sound(table: Table, frame: pl.DataFrame, *more: Finding) -> list[Finding]:
@@ -319,10 +344,10 @@ def _all_or(changed: Changed, frame: pl.DataFrame) -> set[date]:
     return set(frame["sale_date"].to_list()) if changed is None else changed
 
 
-def _of_days(lake: Lake, table: Table, changed: Changed) -> pl.DataFrame:
+def _of_days(lake: Lake, table: Table, changed: Collection[date]) -> pl.DataFrame:
     """The rows of some days, of a table that is kept as one."""
-    is_wanted = pl.lit(True) if changed is None else pl.col("sale_date").is_in(list(changed))
-    return lake.scan(table).filter(is_wanted).collect()
+    is_wanted = (pl.col("sale_date").is_between(*days, closed="left") for days in stretches(changed))
+    return lake.scan(table).filter(pl.any_horizontal(pl.lit(False), *is_wanted)).collect()
 
 
 def _with_kept(

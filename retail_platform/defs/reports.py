@@ -150,7 +150,7 @@ class DaysWritten:
 
 def _materialisation(lake: Lake, table: Table, rows: int, version: int, **more: Any) -> dg.MaterializeResult[Any]:
     metadata = {
-        "dagster/row_count": lake.scan(table).select(pl.len()).collect().item(),
+        "dagster/row_count": lake.row_count(table),
         "rows_written": rows,
         "dagster/uri": str(lake.path(table)),
         "delta_version": version,

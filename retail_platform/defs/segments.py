@@ -11,11 +11,11 @@ import dagster as dg
 import polars as pl
 
 from retail_platform.contracts import CUSTOMER_MONTHS, CUSTOMER_SEGMENT_MONTH, DIM_CUSTOMER
-from retail_platform.defs.closed import open_month, with_plots
+from retail_platform.defs.closed import fingerprint, kept, open_month, standing, stands, with_plots
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.plots import heat_map_plot, stacked_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, written
-from retail_platform.lakehouse.days import ONE_DAY, Days, month_of
+from retail_platform.lakehouse.days import ONE_DAY, Days
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.transforms.quality import contract_holds, keys_are_unique
 from retail_platform.transforms.segment_history import (
@@ -41,25 +41,26 @@ def customer_segment_month(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
     """Judge every customer at every close, when a month has closed or a closed one has changed."""
     table, month, position = CUSTOMER_SEGMENT_MONTH, open_month(lake), lake.position(CUSTOMER_MONTHS)
+    made_from = fingerprint(month)
+    if stands(lake, table, Days(date.min, month), made_from, CUSTOMER_MONTHS):
+        yield from require(KEY, standing(table, *BLOCKING, every_month_has_its_row, history_agrees_with_versions))
+        more: dict[str, Any] = {"made_again": False, "months_written": 0}
+        more = with_plots(context, lake, table, lake.scan(table), more, _plots)
+        yield kept(lake, table, table.empty(), position, more, made_from)
+        return
     before, months = lake.scan(table).collect(), lake.scan(CUSTOMER_MONTHS)
-    made_again = not _stands(lake, month)
-    frame = segment_months(months, month) if made_again else before
+    frame = segment_months(months, month)
     checks = [contract_holds(table, frame), keys_are_unique(table, frame)]
     versions = history_agrees_with_versions(frame, lake.scan(DIM_CUSTOMER).collect())
     yield from require(KEY, [*checks, every_month_has_its_row(frame, months, month), versions])
-    changed = days_that_differ(before, frame) if made_again else []
+    changed = days_that_differ(before, frame)
     rows = frame.filter(pl.col("as_of_date").is_in(changed))
-    more = {"made_again": made_again, "months_written": len(changed)}
-    more = with_plots(context, lake, table, frame, more, _plots)
-    version = lake.replace_days(table, rows, [Days(day, day + ONE_DAY) for day in changed], position)
+    more = with_plots(context, lake, table, frame, {"made_again": True, "months_written": len(changed)}, _plots)
+    if changed:
+        version = lake.replace_days(table, rows, [Days(day, day + ONE_DAY) for day in changed], position, made_from)
+    else:  # what it was made from is noted all the same
+        version = lake.add(table, rows, consumed=position, note=made_from)
     yield written(lake, table, rows, version, **more)
-
-
-def _stands(lake: Lake, month: date) -> bool:
-    """Whether the newest closed month is the newest that is held, and no closed one has changed since."""
-    changed = lake.changed_days(CUSTOMER_MONTHS, lake.consumed(CUSTOMER_SEGMENT_MONTH, CUSTOMER_MONTHS))
-    is_newest = lake.months(CUSTOMER_SEGMENT_MONTH)[-1:] == [month_of(month - ONE_DAY)]
-    return is_newest and changed is not None and all(day >= month for day in changed)
 
 
 def _plots(history: pl.DataFrame) -> dict[str, dg.MarkdownMetadataValue]:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import polars as pl
@@ -113,9 +113,50 @@ class Lake:
         """The rows of whole months, named by their first days."""
         return self.scan(table).filter(pl.col(_month(table)).is_in(list(months)))
 
+    def row_count(self, table: Table) -> int:
+        """The rows of the table; read from the log alone, so that it costs the same however many there are."""
+        delta = self.open(table)
+        if delta is None:
+            return 0
+        counts = pl.DataFrame(delta.get_add_actions(flatten=True))["num_records"]
+        if counts.null_count():  # written by something that counts none
+            return int(self.scan(table).select(pl.len()).collect().item())
+        return int(counts.sum())
+
+    def newest_day(self, table: Table) -> date | None:
+        """The newest day of a day-keyed table that has rows; read from the log alone."""
+        delta = self.open(table)
+        if delta is None:
+            return None
+        files = pl.DataFrame(delta.get_add_actions(flatten=True))
+        newest = files[f"max.{table.day}"].max() if files.height else None
+        return newest if isinstance(newest, date) else None
+
     def months(self, table: Table) -> list[date]:
         """The months for which the table holds files, in order; read from the log alone."""
         return sorted({file.month for file in self.files(table) if file.month is not None})
+
+    def month_groups(self, table: Table, row_count: int, days: Days | None = None) -> list[list[date]]:
+        """The months of a table that start in the days, in order, in groups of about so many rows; from the log alone.
+
+        A month with more rows is a group by itself.
+        """
+        delta = self.open(table)
+        if delta is None:
+            return []
+        files = pl.DataFrame(delta.get_add_actions(flatten=True)).rename({f"partition.{_month(table)}": "month"})
+        counts = files.drop_nulls("month").group_by("month").agg(rows=pl.col("num_records").sum()).sort("month")
+        groups, held = list[list[date]](), 0
+        for month, rows in counts.iter_rows():
+            if days is not None and month not in days:
+                continue
+            if groups and held + rows <= row_count:
+                groups[-1].append(month)
+                held += rows
+            else:
+                groups.append([month])
+                held = rows
+        return groups
 
     def replace_days(
         self,
@@ -123,6 +164,7 @@ class Lake:
         frame: pl.DataFrame,
         days: Sequence[Days],
         consumed: Mapping[str, int] | None = None,
+        note: str | None = None,
         *,
         undated: bool = False,
     ) -> int:
@@ -135,11 +177,12 @@ class Lake:
             consumed: the `position` of every source the rows were made from.
             undated: whether all rows without a day are replaced with them: they belong to no range, and what concerns
                 them travels with every run.
+            note: what the writer wants to know again next time (`note`).
 
         Returns:
             The new Delta version.
         """
-        return self._overwrite(table, frame, _days_sql(table, days, undated), consumed, days)
+        return self._overwrite(table, frame, _days_sql(table, days, undated), consumed, days, note)
 
     def replace_months(
         self, table: Table, frame: pl.DataFrame, months: Sequence[date], consumed: Mapping[str, int] | None = None
@@ -178,6 +221,23 @@ class Lake:
         if delta is not None and is_newest and is_noted and self.scan(table).collect().equals(frame):
             return delta.version()
         return self._overwrite(table, frame, None, consumed, changed, note)
+
+    def replace_where(
+        self, table: Table, frame: pl.DataFrame, condition: str, changed: Sequence[Days], consumed: Mapping[str, int]
+    ) -> int:
+        """Replace the rows for which a condition in SQL holds by the frame's, for which it holds too; as `replace`."""
+        return self._overwrite(table, frame, condition, consumed, changed)
+
+    def add(
+        self,
+        table: Table,
+        frame: pl.DataFrame,
+        changed: Sequence[Days] = (),
+        consumed: Mapping[str, int] | None = None,
+        note: str | None = None,
+    ) -> int:
+        """Add rows, or none, in one commit, without a look at those that the table has; as `replace`."""
+        return self._write(table, frame, changed, consumed, note, mode="append")
 
     def files(
         self,
@@ -326,17 +386,27 @@ class Lake:
         days: Sequence[Days],
         note: str | None = None,
     ) -> int:
-        delta = self.open(table) or self._create(table)
         if predicate == "false":
-            return delta.version()
+            return (self.open(table) or self._create(table)).version()
+        return self._write(table, frame, days, consumed, note, mode="overwrite", predicate=predicate)
+
+    def _write(
+        self,
+        table: Table,
+        frame: pl.DataFrame,
+        days: Sequence[Days],
+        consumed: Mapping[str, int] | None,
+        note: str | None,
+        mode: Literal["append", "overwrite"],
+        predicate: str | None = None,
+    ) -> int:
+        delta = self.open(table) or self._create(table)
         _follow_contract(table, delta)
-        write_deltalake(
-            delta,
-            frame.select(list(table.schema)),
-            mode="overwrite",
-            predicate=predicate,
-            commit_properties=self._commit_properties(days, consumed, note),
-        )
+        properties, rows = self._commit_properties(days, consumed, note), frame.select(list(table.schema))
+        if mode == "append":
+            write_deltalake(delta, rows, mode=mode, commit_properties=properties)
+        else:
+            write_deltalake(delta, rows, mode=mode, predicate=predicate, commit_properties=properties)
         delta.update_incremental()
         return delta.version()
 

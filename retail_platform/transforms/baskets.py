@@ -1,21 +1,29 @@
 """What is bought together: pairs of products on one invoice, rules from them, and suggestions per product.
 
-Counted by a product of sparse matrices, invoices by products. Which invoices count (days, cancellations, line types)
+Counted by products of sparse matrices, invoices by products, one for each part of the invoices: memory grows with the
+pairs of products, not with the lines. Which invoices count (days, cancellations, line types)
 stays with the caller.
 """
 
+from collections.abc import Iterable
 from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from retail_platform.contracts import PRODUCT_PAIR
-from retail_platform.transforms.keys import surrogate_keys
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 MINIMUM_PAIRS = 50
 """Invoices that a published pair shares: of the 19,000 a year of the public data, a quarter of a percent."""
 SUGGESTIONS = 5
 """Products suggested with a product."""
+
+BASKETS = pl.Schema({"invoice_no": pl.String(), "sale_date": pl.Date(), "stock_code": pl.String()})
+"""Columns of what invoices hold."""
 
 PAIRS = pl.Schema(
     {
@@ -32,11 +40,12 @@ PAIRS = pl.Schema(
 """Columns of a rule `stock_code -> other_stock_code`; both directions of a pair are rows."""
 
 
-def basket_rules(lines: pl.DataFrame, minimum_pairs: int) -> pl.DataFrame:
+def basket_rules(parts: Iterable[pl.DataFrame], minimum_pairs: int) -> pl.DataFrame:
     """Find the pairs of products that share invoices, with support, confidence and lift.
 
     Args:
-        lines: invoice_key and stock_code, any number of rows for each pair of them.
+        parts: `BASKETS`, any number of rows for each pair of invoice and product; each invoice in one part, of which
+            one is held at a time.
         minimum_pairs: a pair has to share at least so many invoices.
 
     Returns:
@@ -50,18 +59,18 @@ def basket_rules(lines: pl.DataFrame, minimum_pairs: int) -> pl.DataFrame:
     """
     if minimum_pairs < 1:
         raise ValueError(f"minimum_pairs is {minimum_pairs}; expected at least 1, a pair that never occurs is no rule.")
-    baskets = lines.select("invoice_key", "stock_code").unique()
-    invoice_count = baskets["invoice_key"].n_unique()
-    # A product on fewer invoices than a pair needs is in no pair; without it the matrix is small.
-    frequent = baskets.filter(pl.len().over("stock_code") >= minimum_pairs)
-    if frequent.is_empty():
-        return PAIRS.to_frame()
-    codes, first, second, shared, counts = _shared_invoices(frequent, minimum_pairs)
+    codes, shared, invoice_count = _shared_invoices(parts)
+    counts = shared.diagonal()
+    shared.setdiag(0)
+    shared.data[shared.data < minimum_pairs] = 0
+    shared.eliminate_zeros()
+    together = shared.tocoo()
+    first, second = together.row, together.col
     pairs = pl.DataFrame(
         {
             "stock_code": codes.gather(first),
             "other_stock_code": codes.gather(second),
-            "pair_count": shared,
+            "pair_count": together.data,
             "invoice_count": counts[first],
             "other_invoice_count": counts[second],
         }
@@ -93,24 +102,26 @@ def product_baskets(lines: pl.LazyFrame) -> pl.LazyFrame:
         lines: silver lines of whole days (invoice_no, sale_date, stock_code, line_type, is_cancelled).
 
     Returns:
-        One row per (invoice_no, sale_date) and stock_code.
+        `BASKETS`, one row per (invoice_no, sale_date) and stock_code.
     """
     bought = (pl.col("line_type") == "product") & ~pl.col("is_cancelled")
-    return lines.filter(bought).select("invoice_no", "sale_date", "stock_code").unique()
+    return lines.filter(bought).select(list(BASKETS)).unique()
 
 
-def product_pairs(baskets: pl.DataFrame, as_of: date, minimum_pairs: int = MINIMUM_PAIRS) -> pl.DataFrame:
+def product_pairs(parts: Iterable[pl.DataFrame], as_of: date, minimum_pairs: int = MINIMUM_PAIRS) -> pl.DataFrame:
     """Make the table of pairs and suggestions.
 
     Args:
-        baskets: as `product_baskets` gives them.
+        parts: as `product_baskets` gives them, of whole days each, of which one part is held at a time.
         as_of: the last day they cover.
         minimum_pairs: as `basket_rules` takes it.
 
     Returns:
         Rows of contract `ProductPair`, ordered by stock_code and other_stock_code.
     """
-    rules = basket_rules(surrogate_keys(baskets, ("invoice_no", "sale_date"), "invoice_key"), minimum_pairs)
+    invoice_key = pl.col("row").first().over("invoice_no", "sale_date")
+    numbered = (part.with_row_index("row").with_columns(invoice_key=invoice_key) for part in parts)
+    rules = basket_rules(numbered, minimum_pairs)
     pair = ["stock_code", "other_stock_code"]
     positions = suggestions(rules, SUGGESTIONS).select(*pair, "position")
     return (
@@ -121,20 +132,24 @@ def product_pairs(baskets: pl.DataFrame, as_of: date, minimum_pairs: int = MINIM
     )
 
 
-def _shared_invoices(
-    baskets: pl.DataFrame, minimum_pairs: int
-) -> tuple[pl.Series, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Product codes in order; for each pair of different ones with enough invoices their positions and number; the
-    invoices of each product."""
+def _shared_invoices(parts: Iterable[pl.DataFrame]) -> tuple[pl.Series, "csr_array", int]:
+    """Product codes; the invoices that each pair of their positions shares (a code with itself: those that have it);
+    the number of invoices."""
     from scipy.sparse import csr_array
 
-    codes = baskets["stock_code"].unique().sort()
-    invoices = baskets["invoice_key"].rank("dense").to_numpy() - 1
-    products = baskets["stock_code"].cast(pl.Enum(codes)).to_physical().to_numpy()
-    matrix = csr_array((np.ones(baskets.height, np.int32), (invoices, products)), dtype=np.int32)
-    together = (matrix.T @ matrix).tocoo()
-    enough = (together.data >= minimum_pairs) & (together.row != together.col)
-    return codes, together.row[enough], together.col[enough], together.data[enough], matrix.sum(axis=0)
+    places: dict[str, int] = {}
+    shared, invoice_count = csr_array((0, 0), dtype=np.int32), 0
+    for part in parts:
+        baskets = part.select("invoice_key", "stock_code").unique()
+        for code in baskets["stock_code"].unique().sort():
+            places.setdefault(code, len(places))
+        invoices = baskets["invoice_key"].rank("dense").to_numpy() - 1
+        products = baskets["stock_code"].replace_strict(places, return_dtype=pl.Int32).to_numpy()
+        shape = (baskets["invoice_key"].n_unique(), len(places))
+        matrix = csr_array((np.ones(baskets.height, np.int32), (invoices, products)), shape=shape)
+        shared.resize((len(places), len(places)))
+        shared, invoice_count = shared + matrix.T @ matrix, invoice_count + shape[0]
+    return pl.Series(list(places), dtype=pl.String), shared, invoice_count
 
 
 def _with_measures(pairs: pl.DataFrame, invoice_count: int) -> pl.DataFrame:

@@ -77,7 +77,7 @@ def product_bands(lines: pl.LazyFrame, rule: OutlierRule | None = None) -> pl.Da
     """
     rule = rule or OutlierRule()
     measured = [_bands(lines, measure, rule) for measure in MEASURES]
-    return pl.concat(measured).sort("stock_code", "measure").collect(engine="streaming").select(list(BANDS))
+    return pl.concat(measured).sort("stock_code", "measure").select(list(BANDS))
 
 
 def flagged_lines(lines: pl.LazyFrame, bands: pl.DataFrame, rule: OutlierRule | None = None) -> pl.DataFrame:
@@ -154,16 +154,19 @@ def flags_are_outside_their_band(flagged: pl.DataFrame, bands: pl.DataFrame) -> 
     )
 
 
-def _bands(lines: pl.LazyFrame, measure: str, rule: OutlierRule) -> pl.LazyFrame:
-    """The bands of one measure; on logarithms, taken back at the end."""
+def _bands(lines: pl.LazyFrame, measure: str, rule: OutlierRule) -> pl.DataFrame:
+    """The bands of one measure; on logarithms, taken back at the end. Of counts: products have few prices each."""
+    counted = lines.group_by("stock_code", measure).agg(pl.len().cast(pl.Int64).alias("lines"))
     logarithm = pl.col(measure).cast(pl.Float64).abs().log()
-    figures = lines.group_by("stock_code").agg(
-        line_count=pl.len().cast(pl.Int64),
-        median=logarithm.median(),
-        deviation=(logarithm - logarithm.median()).abs().median(),
-        lower=logarithm.quantile(0.25, "linear"),
-        upper=logarithm.quantile(0.75, "linear"),
+    counts = counted.collect(engine="streaming").select("stock_code", "lines", logarithm.alias("value"))
+    quartiles = (
+        counts.sort("value")
+        .group_by("stock_code")
+        .agg(line_count=pl.col("lines").sum(), median=_quantile(0.5), lower=_quantile(0.25), upper=_quantile(0.75))
     )
+    distances = counts.join(quartiles, on="stock_code").with_columns(value=(pl.col("value") - pl.col("median")).abs())
+    deviations = distances.sort("value").group_by("stock_code").agg(deviation=_quantile(0.5))
+    figures = quartiles.join(deviations, on="stock_code")
     median, least = pl.col("median"), rule.spread_of(measure)
     spread = (NORMAL_MAD * pl.col("deviation")).clip(lower_bound=least)
     # The quartile range of a normal distribution is 1.349 standard deviations: the same floor for both rules.
@@ -181,6 +184,14 @@ def _bands(lines: pl.LazyFrame, measure: str, rule: OutlierRule) -> pl.LazyFrame
     return figures.select(
         "stock_code", pl.lit(measure).alias("measure"), "line_count", enough.alias("is_judged"), *judged
     )
+
+
+def _quantile(share: float) -> pl.Expr:
+    """The quantile, linear between neighbours, of sorted values with the lines that have each."""
+    place = share * (pl.col("lines").sum() - 1)
+    low = pl.col("value").filter(pl.col("lines").cum_sum() > place.floor()).first()
+    high = pl.col("value").filter(pl.col("lines").cum_sum() > place.ceil()).first()
+    return low + (high - low) * (place - place.floor())
 
 
 def _flagged(lines: pl.LazyFrame, bands: pl.DataFrame, measure: str, rule: OutlierRule) -> pl.LazyFrame:

@@ -22,9 +22,10 @@ BOUNDS = 0.975
 """Both ends of a 95 % interval."""
 
 CELL = ["stock_code", "month"]
+WEEK = ["stock_code", "week"]
 
 
-def product_weeks(lines: pl.LazyFrame, as_of: date) -> pl.LazyFrame:
+def product_weeks(lines: pl.LazyFrame, as_of: date) -> pl.DataFrame:
     """Units and price of each product's whole weeks, of what known customers bought.
 
     The price is that of the small lines, which have at most the product's lower median quantity: a bulk discount moves
@@ -32,23 +33,32 @@ def product_weeks(lines: pl.LazyFrame, as_of: date) -> pl.LazyFrame:
 
     Args:
         lines: silver lines of whole months (line_type, is_cancelled, customer_id, sale_date, stock_code, quantity,
-            unit_price).
+            unit_price); they are counted, never held.
         as_of: their last day.
 
     Returns:
         stock_code, week (its Monday), units, price (lower median of the small lines); weeks without one have no row.
     """
     bought = (pl.col("line_type") == "product") & ~pl.col("is_cancelled") & (pl.col("quantity") > 0)
+    sold = lines.filter(bought & pl.col("customer_id").is_not_null())
+    first = sold.select(pl.col("sale_date").min()).collect(engine="streaming").item() or as_of
     week = pl.col("sale_date").dt.truncate("1w")
-    is_whole = (week >= pl.col("sale_date").min()) & (week + timedelta(days=6) <= as_of)
-    kept = lines.filter(bought & pl.col("customer_id").is_not_null()).filter(is_whole)
-    usual = pl.col("quantity").quantile(0.5, "lower").over("stock_code")
-    small = kept.select("stock_code", "quantity", "unit_price", week=week, is_small=pl.col("quantity") <= usual)
-    weeks = small.group_by("stock_code", "week").agg(
-        units=pl.col("quantity").cast(pl.Int64).sum(),
-        price=pl.col("unit_price").filter("is_small").quantile(0.5, "lower"),
-    )
-    return weeks.drop_nulls("price").cast({"price": PRICE_ELASTICITY.schema["median_price"]})
+    kept = sold.select("stock_code", "quantity", "unit_price", week=week)
+    kept = kept.filter((pl.col("week") >= first) & (pl.col("week") + timedelta(days=6) <= as_of))
+    usual = _lower_median(kept, ["stock_code"], "quantity", "usual")
+    small = kept.join(usual.lazy(), on="stock_code").filter(pl.col("quantity") <= pl.col("usual"))
+    prices = _lower_median(small, WEEK, "unit_price", "price")
+    units = kept.group_by(WEEK).agg(units=pl.col("quantity").cast(pl.Int64).sum()).collect(engine="streaming")
+    weeks = units.join(prices, on=WEEK).select(*WEEK, "units", "price")
+    return weeks.cast({"price": PRICE_ELASTICITY.schema["median_price"]})
+
+
+def _lower_median(lines: pl.LazyFrame, by: list[str], column: str, name: str) -> pl.DataFrame:
+    """The smallest value that at least half of a group's lines do not exceed, of counts by value."""
+    counted = lines.group_by(*by, column).agg(pl.len().cast(pl.Int64).alias("lines")).collect(engine="streaming")
+    reached = pl.col("lines").cum_sum().over(by, order_by=column) * 2
+    upper = counted.filter(reached >= pl.col("lines").sum().over(by))
+    return upper.group_by(by).agg(pl.col(column).min().alias(name))
 
 
 def price_elasticities(weeks: pl.DataFrame, as_of: date) -> pl.DataFrame:

@@ -23,20 +23,23 @@ MOST_UNMATCHED = 0.25
 BUYER = ["customer_id", "stock_code"]
 
 
-def with_matched_units(lines: pl.DataFrame) -> pl.DataFrame:
+def with_matched_units(lines: pl.LazyFrame) -> pl.DataFrame:
     """Match what was returned with what the same customer bought of the product before.
 
     A customer's balance of a product rises with every sale and falls with every return, never below zero; what a return
     takes from it is matched. The units that are not are, in sum, the highest that returns ever exceeded sales by.
 
     Args:
-        lines: product lines (stock_code, customer_id, invoiced_at, quantity, unit_price), of all days that may match.
+        lines: product lines (sale_month, stock_code, customer_id, invoiced_at, quantity, unit_price), of all days that
+            may match; only those of a customer and product with a return are held.
 
     Returns:
         The lines with a negative quantity, with matched_units (0 for a guest's) instead of customer_id; in no order.
     """
-    returns = lines.filter(pl.col("quantity") < 0)
-    known = lines.join(returns.drop_nulls("customer_id"), on=BUYER, how="semi")
+    lines = lines.select(*BUYER, "sale_month", "invoiced_at", "quantity", "unit_price")
+    returns = lines.filter(pl.col("quantity") < 0).collect(engine="streaming")
+    matching = returns.drop_nulls("customer_id").select(BUYER).unique().lazy()
+    known = lines.join(matching, on=BUYER, how="semi").collect(engine="streaming")
     # At one time what was sold comes first; equal returns are interchangeable.
     ordered = known.sort(*BUYER, "invoiced_at", "quantity", "unit_price", descending=[False, False, False, True, True])
     short = (-pl.col("quantity").cast(pl.Int64)).cum_sum().over(BUYER).cum_max().over(BUYER).clip(lower_bound=0)
@@ -46,7 +49,7 @@ def with_matched_units(lines: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([matched.filter(pl.col("quantity") < 0).drop("short"), guests]).drop("customer_id")
 
 
-def product_demand(lines: pl.DataFrame, first_months: pl.DataFrame, as_of: date) -> pl.DataFrame:
+def product_demand(lines: pl.LazyFrame, first_months: pl.DataFrame, as_of: date) -> pl.DataFrame:
     """Make the table of products.
 
     Args:
@@ -122,18 +125,25 @@ def returns_are_of_sales(demand: pl.DataFrame) -> Finding:
     )
 
 
-def _months(lines: pl.DataFrame) -> pl.DataFrame:
+def _months(lines: pl.LazyFrame) -> pl.DataFrame:
     """One row per stock_code and sale_month: units and amounts sold, returned and unmatched, net_revenue."""
-    sold = pl.col("quantity") > 0
-    sales = lines.group_by("stock_code", "sale_month").agg(
-        net_revenue=pl.col("line_amount").sum(),
-        sold_unit_count=pl.col("quantity").filter(sold).sum().cast(pl.Int64),
-        sold_amount=pl.col("line_amount").filter(sold).sum(),
+    sold = pl.when(pl.col("quantity") > 0)
+    sales = (
+        lines.select(
+            "stock_code",
+            "sale_month",
+            net_revenue="line_amount",
+            sold_unit_count=sold.then(pl.col("quantity").cast(pl.Int64)),
+            sold_amount=sold.then(pl.col("line_amount")),
+        )
+        .group_by("stock_code", "sale_month")
+        .agg(pl.col("net_revenue", "sold_unit_count", "sold_amount").sum())
+        .collect(engine="streaming")
     )
     back = -pl.col("quantity") - pl.col("matched_units")
     price = pl.col("unit_price")
     returns = (
-        with_matched_units(lines.drop("line_amount"))
+        with_matched_units(lines)
         .group_by("stock_code", "sale_month")
         .agg(
             returned_unit_count=pl.col("matched_units").sum(),

@@ -34,7 +34,8 @@ def revenue_by_group(facts: pl.LazyFrame, countries: pl.LazyFrame) -> pl.DataFra
     groups = countries.select("country_key", series=country_group())
     by_group = _summed(facts.join(groups, on="country_key"), "series", "sale_date")
     total = _summed(facts, "sale_date").with_columns(series=pl.lit(ALL_COUNTRIES))
-    return pl.concat([by_group, total.select("series", "sale_date", "amount")]).sort("series", "sale_date").collect()
+    both = pl.concat([by_group, total.select("series", "sale_date", "amount")])
+    return both.sort("series", "sale_date").collect(engine="streaming")
 
 
 def demand_by_product(facts: pl.LazyFrame, products: pl.LazyFrame, as_of: date) -> pl.DataFrame:
@@ -51,8 +52,9 @@ def demand_by_product(facts: pl.LazyFrame, products: pl.LazyFrame, as_of: date) 
     """
     keys = products.select("product_key", series="stock_code")
     lines = facts.filter(pl.col("line_type") == "product").join(keys, on="product_key")
-    units = pl.col("quantity").filter(~pl.col("is_cancelled")).sum().cast(pl.Int64)
-    daily = lines.group_by("series", "sale_date").agg(amount=units, revenue=pl.col("total_amount").sum()).collect()
+    units = pl.when(~pl.col("is_cancelled")).then(pl.col("quantity").cast(pl.Int64)).alias("amount")
+    sold = lines.select("series", "sale_date", units, revenue="total_amount")
+    daily = sold.group_by("series", "sale_date").agg(pl.col("amount", "revenue").sum()).collect(engine="streaming")
     recent = daily.filter(pl.col("sale_date") > as_of - timedelta(weeks=TOP_WEEKS), pl.col("amount") > 0)
     ranked = recent.group_by("series").agg(
         pl.col("revenue").sum(), weeks=pl.col("sale_date").dt.truncate("1w").n_unique()
@@ -86,7 +88,7 @@ def revenue_by_member(facts: pl.LazyFrame, countries: pl.LazyFrame, products: pl
         for dimension, lines in parts.items()
     ]
     columns = ("dimension", "member", "sale_date", pl.col("amount").alias("net_revenue"))
-    return pl.concat(frames).select(*columns).sort("dimension", "member", "sale_date").collect()
+    return pl.concat(frames).select(*columns).sort("dimension", "member", "sale_date").collect(engine="streaming")
 
 
 def _summed(lines: pl.LazyFrame, *keys: str) -> pl.LazyFrame:

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import narwhals as nw
 import pytest
 
-from retail_platform.contracts import DAILY_WEATHER, DIM_COUNTRY, EXCHANGE_RATES, SILVER_SALES, Table
+from retail_platform.contracts import DAILY_WEATHER, DAY_QUALITY, DIM_COUNTRY, EXCHANGE_RATES, SILVER_REJECTS, Table
 from retail_platform.defs.enrichment import daily_weather, exchange_rates
 from retail_platform.defs.gold import calendar_and_countries
 from retail_platform.lakehouse.days import Days
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import Settings
+from retail_platform.transforms.day_quality import quality_of_days
 from retail_platform_tests.providers.conftest import Answer, Server
 from retail_platform_tests.providers.test_countries import figures
 from retail_platform_tests.providers.test_countries import recorded as recorded_figures
@@ -50,9 +52,15 @@ def live(tmp_path: Path, server: Server) -> Settings:
     settings = Settings(
         home=tmp_path, live_providers=True, provider_urls=urls, provider_attempts=1, provider_seconds=0.3
     )
-    lines = silver_lines({"sale_date": FRIDAY}, {"sale_date": MONDAY, "invoice_no": "2"})
-    Lake(settings.lake).replace_days(SILVER_SALES, lines, [Days(FRIDAY, date(2010, 9, 14))])
+    sell(settings, Days(FRIDAY, date(2010, 9, 14)), {"sale_date": FRIDAY}, {"sale_date": MONDAY, "invoice_no": "2"})
     return settings
+
+
+def sell(settings: Settings, days: Days, *lines: dict[str, Any]) -> None:
+    """Put these sales, counted by day, in place of what the days had."""
+    sold, none = silver_lines(*lines).lazy(), SILVER_REJECTS.empty().lazy()
+    counted = quality_of_days(nw.from_native(sold), nw.from_native(none)).to_native().collect()
+    Lake(settings.lake).replace_days(DAY_QUALITY, counted, [days])
 
 
 @pytest.fixture
@@ -121,7 +129,7 @@ def test_a_server_that_is_slow_degrades(live: Settings, server: Server) -> None:
 def test_what_a_server_said_of_later_days_outlives_it(live: Settings, server: Server, is_allowed: bool) -> None:
     later = LAST_PACKAGED + timedelta(days=1)
     span = Days(FRIDAY, later + timedelta(days=1))
-    Lake(live.lake).replace_days(SILVER_SALES, silver_lines({"sale_date": later}), [span])
+    sell(live, span, {"sale_date": later})
     server.answers = [rates_file(), DOWN]
     made(live, exchange_rates, EXCHANGE_RATES)
     forget(live)
@@ -170,7 +178,7 @@ def test_weather_is_live_or_none(live: Settings, packaged: Settings, server: Ser
 def test_weather_of_the_last_days_is_waited_for(live: Settings, server: Server) -> None:
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     span = Days(FRIDAY, yesterday + timedelta(days=1))
-    Lake(live.lake).replace_days(SILVER_SALES, silver_lines({"sale_date": yesterday}), [span])
+    sell(live, span, {"sale_date": yesterday})
     rows, told = made(live, daily_weather, DAILY_WEATHER)
     assert (rows, told["source"], server.asked) == ([], "none", [])
     assert "no weather is known yet" in told["degraded"]

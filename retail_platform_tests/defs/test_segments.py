@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from retail_platform.contracts import CUSTOMER_MONTHS, CUSTOMER_SEGMENT_MONTH, DIM_CUSTOMER, SILVER_SALES
+from retail_platform.defs import closed
 from retail_platform.defs.segments import customer_segment_month
-from retail_platform.lakehouse.days import Days
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.transforms.customers import customer_dimension, customer_months, customer_versions
 from retail_platform_tests.transforms.frames import silver_lines
@@ -48,11 +48,17 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def run(lake: Lake, instance: dg.DagsterInstance) -> tuple[dict[str, Any], dict[str, bool]]:
-    """Judge customers and materialise the asset: its metadata, and what its checks say."""
+def judge(lake: Lake) -> pl.DataFrame:
     months = nw.from_native(lake.scan(CUSTOMER_MONTHS))
     versions = customer_versions(months, lake.months(SILVER_SALES)[-1]).to_native().collect()
-    lake.replace(DIM_CUSTOMER, customer_dimension(versions))
+    return customer_dimension(versions)
+
+
+def run(
+    lake: Lake, instance: dg.DagsterInstance, versions: pl.DataFrame | None = None
+) -> tuple[dict[str, Any], dict[str, bool]]:
+    """Materialise the asset beside the customers as judged, or these: its metadata, and what its checks say."""
+    lake.replace(DIM_CUSTOMER, judge(lake) if versions is None else versions)
     result = dg.materialize([customer_segment_month], resources={"lake": lake}, instance=instance, raise_on_error=False)
     checks = {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
     events = result.asset_materializations_for_node("customer_segment_month")
@@ -96,9 +102,22 @@ def test_it_is_made_again_when_a_month_closes_or_a_closed_one_changes(lake: Lake
 
 def test_nothing_is_written_when_a_check_fails(lake: Lake, instance: dg.DagsterInstance) -> None:
     run(lake, instance)
-    stale = lake.scan(CUSTOMER_SEGMENT_MONTH).with_columns(rfm_segment=pl.lit("Champions")).collect()
-    lake.replace_days(CUSTOMER_SEGMENT_MONTH, stale, [Days(JANUARY, MARCH)], lake.position(CUSTOMER_MONTHS))
-    metadata, checks = run(lake, instance)
+    before = lake.version(CUSTOMER_SEGMENT_MONTH)
+    sell(lake, FEBRUARY, "b", "d")
+    stale = judge(lake).with_columns(rfm_segment=pl.lit("Champions"))
+    metadata, checks = run(lake, instance, stale)
 
     assert metadata == {}
+    assert lake.version(CUSTOMER_SEGMENT_MONTH) == before
     assert not checks["history_agrees_with_versions"]
+
+
+def test_it_is_made_again_by_other_code(
+    lake: Lake, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(lake, instance)
+    monkeypatch.setattr(closed, "_code", lambda: "of the next platform")
+    metadata, _ = run(lake, instance)
+    assert (metadata["made_again"], metadata["months_written"]) == (True, 0)
+    metadata, _ = run(lake, instance)
+    assert not metadata["made_again"]

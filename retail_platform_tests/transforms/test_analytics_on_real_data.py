@@ -58,7 +58,7 @@ def silver() -> Iterator[duckdb.DuckDBPyConnection]:
 def test_the_commonest_pairs_equal_a_self_join(silver: duckdb.DuckDBPyConnection) -> None:
     lines = silver.table("silver").pl().lazy()
     year = lines.filter(pl.col("sale_date").is_between(date(2010, 12, 1), AS_OF))
-    pairs = product_pairs(product_baskets(year).collect(), AS_OF)
+    pairs = product_pairs([product_baskets(year).collect()], AS_OF)
     found = commonest_pairs(pairs).select("stock_code", "other_stock_code", "pair_count")
 
     assert found.rows() == silver.sql(PAIR_COUNTS).fetchall()

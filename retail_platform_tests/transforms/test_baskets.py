@@ -21,7 +21,7 @@ def lines(baskets: dict[int, str]) -> pl.DataFrame:
 
 
 def test_measures_are_what_a_person_counts() -> None:
-    rules = basket_rules(lines(BASKETS), minimum_pairs=2)
+    rules = basket_rules([lines(BASKETS)], minimum_pairs=2)
     assert rules.schema == PAIRS
     assert rules.rows() == [
         ("A", "B", 3, 4, 3, 60.0, 75.0, pytest.approx(0.75 / 0.6)),
@@ -32,21 +32,21 @@ def test_measures_are_what_a_person_counts() -> None:
 
 
 def test_two_lines_of_one_product_are_one_purchase() -> None:
-    assert basket_rules(lines({1: "AAB", 2: "ABB"}), 1).equals(basket_rules(lines({1: "AB", 2: "AB"}), 1))
+    assert basket_rules([lines({1: "AAB", 2: "ABB"})], 1).equals(basket_rules([lines({1: "AB", 2: "AB"})], 1))
 
 
 def test_without_a_frequent_pair_there_is_no_rule() -> None:
-    assert basket_rules(lines(BASKETS), minimum_pairs=9).equals(PAIRS.to_frame())
+    assert basket_rules([lines(BASKETS)], minimum_pairs=9).equals(PAIRS.to_frame())
 
 
 def test_a_minimum_of_none_is_refused() -> None:
     with pytest.raises(ValueError, match="minimum_pairs is 0; expected at least 1"):
-        basket_rules(lines(BASKETS), 0)
+        basket_rules([lines(BASKETS)], 0)
 
 
 def test_suggestions_are_the_most_confident_and_never_by_chance() -> None:
     # Everybody buys X: whoever buys A buys X too, which says nothing about A.
-    chosen = suggestions(basket_rules(lines({1: "ABX", 2: "ABX", 3: "ACX", 4: "X"}), 1), per_product=1)
+    chosen = suggestions(basket_rules([lines({1: "ABX", 2: "ABX", 3: "ACX", 4: "X"})], 1), per_product=1)
     by_product = {row["stock_code"]: (row["other_stock_code"], row["position"]) for row in chosen.to_dicts()}
     assert by_product == {"A": ("B", 1), "B": ("A", 1), "C": ("A", 1)}
 
@@ -69,7 +69,9 @@ def test_counts_equal_a_self_join() -> None:
         group by 1, 2 having count(*) >= 8 order by 1, 2
         """
     ).pl()
-    found = basket_rules(baskets, 8).select(expected.columns)
+    found = basket_rules([baskets], 8).select(expected.columns)
+    parts = [baskets.filter(pl.col("invoice_key").is_between(start, start + 99)) for start in (300, 0, 200, 100, 400)]
+    assert basket_rules(parts, 8).select(expected.columns).equals(found)
     assert found.drop("support_pct", "confidence_pct", "lift").equals(
         expected.select("stock_code", "other_stock_code", "pair_count")
     )
@@ -105,7 +107,7 @@ def test_a_basket_holds_the_uncancelled_products_of_an_invoice_and_day() -> None
 
 def test_the_table_has_every_pair_and_numbers_the_suggestions() -> None:
     """A is bought with B as chance would have it (both in 60 of 100), with C more often than that."""
-    pairs = product_pairs(baskets_of((50, "ABC"), (10, "AC"), (40, "BD")), date(2011, 1, 31), 20)
+    pairs = product_pairs([baskets_of((50, "ABC"), (10, "AC"), (40, "BD"))], date(2011, 1, 31), 20)
 
     assert contract_holds(PRODUCT_PAIR, pairs).passed
     assert pairs.select("stock_code", "other_stock_code", "pair_count", "position").rows() == [
@@ -122,7 +124,7 @@ def test_the_table_has_every_pair_and_numbers_the_suggestions() -> None:
 
 def test_a_wrong_count_is_found() -> None:
     baskets = baskets_of((50, "ABC"), (10, "AC"), (40, "BD"))
-    pairs = product_pairs(baskets, date(2011, 1, 31), 20)
+    pairs = product_pairs([baskets], date(2011, 1, 31), 20)
 
     assert pairs_are_consistent(pairs, baskets).passed
     assert pairs_are_consistent(pairs.clear(), baskets.clear()).passed

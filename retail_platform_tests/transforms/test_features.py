@@ -231,7 +231,7 @@ def test_features_of_a_day_use_nothing_later(rows: list[dict[str, Any]], days_be
             contract_holds(table, frame),
             keys_are_unique(table, frame),
             features_are_finite(table, frame),
-            point_in_time_holds(table, frame, cut),
+            point_in_time_holds(table, frame, cut.partition_by("sale_date")),
         ):
             assert finding.passed, finding
 
@@ -241,9 +241,8 @@ def test_the_checks_fail(table: Table) -> None:
     frame = MAKERS[table](LINES.lazy(), SAID, DAY)
     cut = LINES.filter(pl.col("sale_date") <= DAY)
     later = MAKERS[table](LINES.lazy(), SAID, DAY + timedelta(days=40)).with_columns(as_of_date=pl.lit(DAY))
-    assert not point_in_time_holds(table, later, cut).passed
-    assert not point_in_time_holds(table, frame.head(1), cut).passed
-    assert point_in_time_holds(table, frame.head(1), None).passed
+    assert not point_in_time_holds(table, later, [cut]).passed
+    assert not point_in_time_holds(table, frame.head(1), [cut]).passed
     assert not features_are_finite(table, frame.with_columns(return_unit_ratio_all=pl.lit(math.inf))).passed
 
 

@@ -124,7 +124,7 @@ def test_features_of_a_day_use_nothing_later(table: Table, lines: pl.DataFrame) 
         contract_holds(table, frame),
         keys_are_unique(table, frame),
         features_are_finite(table, frame),
-        point_in_time_holds(table, frame, cut),
+        point_in_time_holds(table, frame, [cut]),
     ):
         assert finding.passed, finding
 

@@ -25,7 +25,7 @@ AS_OF = date(2011, 12, 31)
 def made(*rows: dict[str, Any], first: date = date(2011, 1, 1)) -> pl.DataFrame:
     lines = silver_lines(*rows)
     firsts = lines.select(pl.col("stock_code").unique()).with_columns(first_month=pl.lit(first))
-    demand = product_demand(lines, firsts, AS_OF)
+    demand = product_demand(lines.lazy(), firsts, AS_OF)
     assert contract_holds(PRODUCT_DEMAND, demand).passed
     assert classes_cover_the_revenue(demand, Decimal(lines["line_amount"].sum() or 0)).passed
     return demand
@@ -53,7 +53,7 @@ def event(minute: int, quantity: int, customer: str | None = "1", price: int = 1
     ids=["sold before", "sold after", "at one time", "balance", "another customer", "guest"],
 )
 def test_a_return_takes_from_what_its_customer_bought_before(events: list[dict[str, Any]], matched: list[int]) -> None:
-    found = with_matched_units(silver_lines(*events)).sort("invoiced_at")
+    found = with_matched_units(silver_lines(*events).lazy()).sort("invoiced_at")
     assert found["matched_units"].to_list() == matched
 
 
@@ -66,7 +66,7 @@ def test_matched_units_are_what_a_balance_gives(events: list[tuple[str, int]]) -
         balance[customer] = max(balance[customer] + quantity, 0)
     lines = silver_lines(*(event(minute, quantity, who) for minute, (who, quantity) in enumerate(events)))
 
-    assert with_matched_units(lines).sort("invoiced_at")["matched_units"].to_list() == expected
+    assert with_matched_units(lines.lazy()).sort("invoiced_at")["matched_units"].to_list() == expected
 
 
 def test_rates_in_units_and_in_amount() -> None:

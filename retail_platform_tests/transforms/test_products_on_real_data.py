@@ -147,7 +147,7 @@ def lines(silver: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
 def test_classes_and_returns_equal_sql(silver: duckdb.DuckDBPyConnection, lines: pl.DataFrame) -> None:
     firsts = lines.group_by("stock_code").agg(first_month=pl.col("sale_month").min())
-    demand = product_demand(lines.filter(pl.col("sale_date") >= date(2010, 12, 1)), firsts, AS_OF)
+    demand = product_demand(lines.lazy().filter(pl.col("sale_date") >= date(2010, 12, 1)), firsts, AS_OF)
     revenue = Decimal(demand["net_revenue"].sum())
     print(*(check.description for check in (classes_cover_the_revenue(demand, revenue), returns_are_of_sales(demand))))
     columns = ("stock_code", "net_revenue", "sold_unit_count", "abc_class")
@@ -168,7 +168,7 @@ def test_classes_and_returns_equal_sql(silver: duckdb.DuckDBPyConnection, lines:
 def test_elasticities_equal_statsmodels(silver: duckdb.DuckDBPyConnection, lines: pl.DataFrame) -> None:
     import statsmodels.api as sm
 
-    frame = price_elasticities(product_weeks(lines.lazy(), AS_OF).collect(), AS_OF)
+    frame = price_elasticities(product_weeks(lines.lazy(), AS_OF), AS_OF)
     print(elasticities_are_plausible(frame).description, frame["elasticity"].median())
     silver.register("estimated", frame.select("stock_code").to_arrow())
     careless = silver.sql(CARELESS).fetchall()[0][0]
