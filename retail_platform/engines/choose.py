@@ -124,7 +124,7 @@ class Engines:
         if choice.name == "spark":
             from retail_platform.engines.spark import LOCAL, SparkEngine
 
-            return SparkEngine(self._settings.spark_master or LOCAL, choice.memory)
+            return SparkEngine(self._settings.spark_master or LOCAL, choice.memory // 2)
         raise EngineError(f"there is no engine {choice.name!r}; expected one of {', '.join(INSTALL)}")
 
     def _named(self, footprint: Footprint, rows: RowsByDay, budget: int, by: str) -> tuple[str, str]:

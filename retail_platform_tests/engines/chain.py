@@ -83,7 +83,7 @@ def write_bronze(settings: Settings, lake: Lake) -> Days:
     held = [day for day in ledger.day_states()["sale_date"].to_list() if day is not None]
     days = Days(min(held), stretches([max(held)])[0].end)
     rows = pl.concat([bronze_rows(settings, ledger, *days), undated_rows(settings, ledger)]).collect()
-    lake.replace_days_and_undated(BRONZE_SALES, rows, days)
+    lake.replace_days(BRONZE_SALES, rows, [days], undated=True)
     return days
 
 
@@ -120,6 +120,8 @@ def main(home: str, root: str, master: str) -> None:
     from retail_platform.engines.spark import SparkEngine
 
     with SparkEngine(master, memory=2**30) as engine:
+        # Two hundred tasks a step, as on a large cluster, would take most of the time.
+        engine.session.conf.set("spark.sql.shuffle.partitions", "4")
         run_chain(Settings(home=Path(home), mappings=None), Lake(Path(root)), engine)
 
 
