@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 
 from retail_platform.contracts import BRONZE_DAYS
 from retail_platform.engines.polars import PolarsEngine
-from retail_platform.engines.spark import SparkEngine
+from retail_platform.engines.spark import LOCAL, SparkEngine
 from retail_platform.lakehouse.days import Days
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.lakehouse.transactions import STAGING
@@ -111,7 +111,7 @@ from pathlib import Path
 import narwhals as nw
 from pyspark.sql import functions as sf
 from retail_platform.contracts import BRONZE_DAYS
-from retail_platform.engines.spark import SparkEngine
+from retail_platform.engines.spark import LOCAL, SparkEngine
 from retail_platform.lakehouse.days import Days
 from retail_platform.lakehouse.lake import Lake
 
@@ -139,7 +139,7 @@ def test_a_write_that_is_killed_leaves_nothing_that_vacuum_does_not_remove(tmp_p
         process.wait()
     assert list(table.glob(f"{STAGING}*/**/*.parquet"))
     assert days_held(lake) == {date(2011, 1, 3): "a"}
-    with SparkEngine("local[2]", 2**30) as engine:
+    with SparkEngine(LOCAL, 2**30) as engine:
         new = engine.lazy(days((date(2011, 1, 4), "b")))
         engine.stage(new, lake, BRONZE_DAYS, [january]).commit()
     DeltaTable(table).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
