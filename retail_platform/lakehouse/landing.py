@@ -32,6 +32,8 @@ HIDDEN_BEGINNINGS = (".", "~$")
 """Beginnings of hidden files, and of Excel's locks."""
 WORKERS = 3
 """Files taken at once: small ones wait for the disk more than they work, and a workbook of two years takes 1.5 GiB."""
+WORKER_BYTES = 2**30
+"""Memory of RETAIL_MEMORY that a worker counts for: a CSV file of any size takes 0.65 GiB."""
 COMMIT_SECONDS = 5.0
 """Seconds of work between commits: what a kill makes us do again."""
 STALE_SECONDS = 24 * 3600.0
@@ -99,7 +101,8 @@ def register_arrivals(
             on_file(arrival.path, number, len(arrivals))
         return _observe(settings, ledger, arrival)
 
-    for arrival, observed in _in_threads(observe, arrivals):
+    workers = WORKERS if settings.memory is None else max(1, min(WORKERS, settings.memory // WORKER_BYTES))
+    for arrival, observed in _in_threads(observe, arrivals, workers):
         try:
             log.add(observed.result())
         except Exception as error:  # raised below: a fault of ours is no verdict on a file, and stops no other one
@@ -112,10 +115,10 @@ def register_arrivals(
 
 
 def _in_threads(
-    observe: Callable[[int, Arrival], list[Observation] | None], arrivals: Sequence[Arrival]
+    observe: Callable[[int, Arrival], list[Observation] | None], arrivals: Sequence[Arrival], workers: int
 ) -> Iterator[tuple[Arrival, Future[list[Observation] | None]]]:
     """Begin on the arrivals in order, a few at a time; each with what comes of it, in order."""
-    pool = ThreadPoolExecutor(WORKERS)
+    pool = ThreadPoolExecutor(workers)
     try:
         futures = [pool.submit(observe, number, arrival) for number, arrival in enumerate(arrivals, 1)]
         yield from zip(arrivals, futures, strict=True)

@@ -5,6 +5,7 @@ may be deleted at any time. Which deliveries there are and which day a row may c
 """
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import chain
@@ -84,9 +85,11 @@ def restore_stage(settings: Settings, mapping: Mapping, content: Content) -> Non
 
 def count_days(settings: Settings, mapping: Mapping, content: Content) -> dict[date | None, int]:
     """Parsed day (None: unreadable) -> rows of the sheet's stage, by day."""
+    days = Counter[date | None]()
     with pyarrow.parquet.ParquetFile(_stage_path(settings, mapping, content)) as file:
-        counted = file.read(["parsed_date"], use_threads=False)["parsed_date"].value_counts().to_pylist()
-    days = {each["values"]: each["counts"] for each in counted}
+        for batch in file.iter_batches(columns=["parsed_date"], use_threads=False):
+            counted = batch["parsed_date"].value_counts().to_pylist()
+            days.update({each["values"]: each["counts"] for each in counted})
     return dict(sorted(days.items(), key=lambda day: (day[0] is not None, day[0] or date.min)))
 
 
