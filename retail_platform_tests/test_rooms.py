@@ -64,6 +64,7 @@ BELOW: dict[str, set[str]] = {
 }
 """What each room may import besides itself: whole rooms, or single modules of one."""
 
+# Without dagster_pyspark: engines/spark.py starts its session by that package's builder, in any process.
 ORCHESTRATION = {"dagster", "dagster_dbt", "dagster_graphql", "dagster_postgres"}
 USES_DAGSTER = {"defs", "definitions", "instance", "runs"}
 

@@ -20,7 +20,8 @@ from retail_platform.settings import Settings
 from retail_platform.transforms.quality import contract_holds, every_day_has_rows, keys_are_unique, rows_match_ledger
 
 SALES = key_of(BRONZE_SALES)
-COPIED = Footprint(working=1500, made=500)
+COPIED = Footprint(working=1500, made=300)
+"""Measured on 10 million generated lines: 1,100 and 270 bytes a row."""
 
 
 @dg.multi_asset(

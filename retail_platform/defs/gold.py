@@ -62,10 +62,11 @@ Results = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
 MOVING = (DIM_PRODUCT, DIM_CUSTOMER, EXCHANGE_RATES)
 """What facts of days beside the run's follow: each write names the days it moved."""
 
-VERSIONS = Footprint(working=2000, made=300)
-INVOICES = Footprint(working=500, made=50)
-COUNTING = Footprint(working=200, made=20)
-KEYING = Footprint(working=2000, made=500)
+VERSIONS = Footprint(working=2500, made=300)
+INVOICES = Footprint(working=150, made=30)
+COUNTING = Footprint(working=60, made=20)
+KEYING = Footprint(working=1600, made=400)
+"""Measured on 10 million generated lines: 1,700 bytes a customer month, and 36, 16 and 1,200 a delivered row."""
 
 
 @dg.multi_asset(

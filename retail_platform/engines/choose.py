@@ -28,7 +28,7 @@ INSTALL = {
 MEMORY_SHARE = 0.8
 """Of the memory at hand that a step plans with: the footprints are measured, rows differ."""
 WINDOW_BYTES = 4 * 2**30
-"""A window takes no more than this, however much there is: larger ones were no faster."""
+"""A window takes no more than this, however much there is: other work on the machine needs memory too."""
 SPARK_FROM_BYTES = 512 * 2**30
 """Working memory of all rows from which `auto` takes a cluster that is named."""
 PANDAS_TIMES = 3
@@ -124,7 +124,7 @@ class Engines:
         if choice.name == "spark":
             from retail_platform.engines.spark import LOCAL, SparkEngine
 
-            return SparkEngine(self._settings.spark_master or LOCAL, choice.memory)
+            return SparkEngine(self._settings.spark_master or LOCAL, choice.memory // 2)
         raise EngineError(f"there is no engine {choice.name!r}; expected one of {', '.join(INSTALL)}")
 
     def _named(self, footprint: Footprint, rows: RowsByDay, budget: int, by: str) -> tuple[str, str]:

@@ -120,6 +120,8 @@ def main(home: str, root: str, master: str) -> None:
     from retail_platform.engines.spark import SparkEngine
 
     with SparkEngine(master, memory=2**30) as engine:
+        # Two hundred tasks a step, as on a large cluster, would take most of the time.
+        engine.session.conf.set("spark.sql.shuffle.partitions", "4")
         run_chain(Settings(home=Path(home), mappings=None), Lake(Path(root)), engine)
 
 

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,18 +12,20 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from retail_platform.contracts import BRONZE_DAYS, DIM_DATE, FACT_SALE
+from retail_platform.contracts import BRONZE_DAYS, DIM_DATE, FACT_SALE, SILVER_SALES
 from retail_platform.engines.base import EngineError
 from retail_platform.engines.polars import PolarsEngine
-from retail_platform.engines.spark import SparkEngine, spark_session
+from retail_platform.engines.spark import LOCAL, SparkEngine, spark_session
 from retail_platform.lakehouse.days import Days
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.lakehouse.transactions import STAGING, ReplacedMeanwhileError
+from retail_platform.settings import Settings
+from retail_platform_tests.engines.chain import facts_of, land_sample, run_chain
 from retail_platform_tests.lakehouse.test_lake import content, days
 
 JAN, FEB, MAR = date(2011, 1, 1), date(2011, 2, 1), date(2011, 3, 1)
 OLD = [(date(2011, 1, 10), "a"), (date(2011, 1, 20), "b"), (FEB, "c"), (None, "w")]
-MASTER, MEMORY = "local[2]", 2**30
+MASTER, MEMORY = LOCAL, 2**30
 
 
 @pytest.fixture
@@ -52,20 +55,19 @@ def files_read(frame: nw.LazyFrame) -> int:
         (None, False),
         (Days(date(2011, 1, 15), MAR), False),
         ([Days(JAN, date(2011, 1, 11)), Days(FEB, MAR)], True),
-        ([], True),
-        ([], False),
     ],
 )
 def test_a_scan_reads_what_polars_reads(engine: SparkEngine, lake: Lake, ranges: list[Days], undated: bool) -> None:
-    frame = engine.collect(engine.scan(lake, BRONZE_DAYS, ranges, undated=undated), BRONZE_DAYS.schema)
-    if ranges == []:
-        assert frame["fingerprint"].to_list() == (["w"] if undated else [])
-        return
-    with PolarsEngine() as polars:
-        expected = polars.collect(
-            polars.scan(lake, BRONZE_DAYS, ranges, undated=undated and ranges is not None), BRONZE_DAYS.schema
-        )
+    frame, expected = (
+        each.collect(each.scan(lake, BRONZE_DAYS, ranges, undated=undated), BRONZE_DAYS.schema)
+        for each in (engine, PolarsEngine())
+    )
     assert frame.sort("sale_date").equals(expected.sort("sale_date"))
+
+
+def test_a_scan_of_no_days_reads_at_most_the_rows_without_one(engine: SparkEngine, lake: Lake) -> None:
+    assert read(engine, engine.scan(lake, BRONZE_DAYS, [])) == {}
+    assert read(engine, engine.scan(lake, BRONZE_DAYS, [], undated=True)) == {None: "w"}
 
 
 def test_a_scan_opens_only_the_files_that_hold_the_days(engine: SparkEngine, lake: Lake) -> None:
@@ -178,9 +180,29 @@ def test_a_month_is_a_file_sorted_by_day(engine: SparkEngine, lake: Lake) -> Non
     assert all(pl.read_parquet(file.path)["sale_date"].is_sorted() for file in files)
 
 
+def test_facts_join_their_dimensions_by_broadcast_and_read_their_months_only(
+    engine: SparkEngine, tmp_path: Path
+) -> None:
+    settings, lake = Settings(home=tmp_path / "home", mappings=None), Lake(tmp_path / "lake")
+    settings.landing.mkdir(parents=True)
+    land_sample(settings, 5_000, days=70)
+    with PolarsEngine() as polars:
+        run_chain(settings, lake, polars)
+    assert len(lake.months(SILVER_SALES)) == 3
+    january = Days(date(2010, 1, 1), date(2010, 2, 1))
+    facts = facts_of(lake, engine, january).to_native()
+    rows = facts.toArrow().num_rows
+    assert rows == lake.scan(FACT_SALE, january).collect().height
+    final, _, _ = facts._jdf.queryExecution().executedPlan().toString().partition("== Initial Plan ==")
+    joins = re.findall(r"(\w+Join) \[(\w+)#\d+", final)
+    assert {name for name, _ in joins} == {"BroadcastHashJoin"}
+    assert {"stock_code", "customer_id", "country"} <= {column for _, column in joins}
+    assert all("sale_month=2010-01-01" in file for file in facts.inputFiles())
+
+
 def test_another_master_needs_another_process(engine: SparkEngine) -> None:
     assert spark_session(MASTER, MEMORY) is engine.session
-    with pytest.raises(EngineError, match=r"local\[2\] already"):
+    with pytest.raises(EngineError, match=r"local\[\*\] already"):
         spark_session("local[1]", MEMORY)
 
 

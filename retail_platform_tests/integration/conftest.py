@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from retail_platform.contracts import GOLD_TABLES
+from retail_platform.contracts import GOLD_TABLES, Table
 from retail_platform.lakehouse.days import Days
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import Settings
@@ -44,13 +44,17 @@ def settings_in_environment(settings: Settings) -> Iterator[None]:
         yield
 
 
-def run_lake(settings: Settings, days: Days, layers: Sequence[str] = LAKE_LAYERS) -> dg.ExecuteInProcessResult:
-    """Run the assets from landing to gold for some days, in an instance that forgets."""
+def run_lake(
+    settings: Settings, days: Days, layers: Sequence[str] = LAKE_LAYERS, tables: Sequence[Table] | None = None
+) -> dg.ExecuteInProcessResult:
+    """Run the assets from landing to gold for some days, in an instance that forgets; or only those of some tables."""
     from retail_platform.definitions import defs
     from retail_platform.defs.partitions import range_tags
 
     job = defs.resolve_job_def("run_days")
     keys = [key for key in job.asset_layer.executable_asset_keys if key.path[0] in layers]
+    if tables is not None:
+        keys = [dg.AssetKey([table.layer, table.name]) for table in tables]
     with settings_in_environment(settings), dg.DagsterInstance.ephemeral() as instance:
         return job.execute_in_process(
             instance=instance,

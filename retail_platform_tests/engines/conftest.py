@@ -1,0 +1,5 @@
+"""Java for Spark as tests want it: processes that live for seconds, of which a third is spent on compiling them well."""
+
+import os
+
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
