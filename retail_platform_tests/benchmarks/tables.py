@@ -101,7 +101,9 @@ def _ratios(rows: Sequence[Row]) -> Table:
                 if to_marts == (steps is SAME_OUTPUTS):
                     cells.append("")
                     continue
-                theirs = [_total(measured[hand], None, kind) for kind in ("seconds", "cpu")]
+                # Like with like: steps over steps, a process from its start to its end over another.
+                parts = None if steps is None else [name for name in measured[hand][0]["steps"] if name != "server"]
+                theirs = [_total(measured[hand], parts, kind) for kind in ("seconds", "cpu")]
                 cells.append(" | ".join(f"{mine / other:.2f}" for mine, other in zip(ours, theirs, strict=True)))
             table.add_row(f"{engine}: {label}", *cells)
     return table
@@ -114,7 +116,7 @@ def _total(rows: Sequence[Row], steps: Sequence[str] | None, kind: str) -> float
         return figures["seconds"] if kind == "seconds" else figures["cpu"] + figures["cpu_postgres"]
 
     if steps is None:
-        return statistics.median(value(row["figures"]) for row in rows)
+        return statistics.median(value(row.get("process", row["figures"])) for row in rows)
     return statistics.median(sum(value(row["steps"][step]) for step in steps if step in row["steps"]) for row in rows)
 
 
