@@ -20,7 +20,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -109,17 +110,13 @@ def run(
     # As root the embedded server runs as another user, who must get into the folder.
     folder = Path(tempfile.mkdtemp(prefix="retail-bench-", dir=work))
     folder.chmod(0o755)
-    bench = parts.Bench(folder, limit, console.print)
+    bench = parts.Bench(folder, limit)
     rows: list[parts.Row] = []
     try:
-        if "engines" in chosen:
-            wanted = [name.strip() for name in engines.split(",") if name.strip()]
-            rows += parts.engines(bench, wanted, PEERS if peers else (), repeats, sample)
-        if "growth" in chosen or "day" in chosen:
-            lines = [int(size) for size in sizes.split(",")]
-            rows += parts.growth(bench, lines, marts_up_to, scope, repeats if "day" in chosen else 0)
-        if "dagster" in chosen:
-            rows += parts.dagster(bench, repeats)
+        with closing(_measured(bench, chosen, engines, peers, repeats, sizes, marts_up_to, scope, sample)) as measured:
+            for row in measured:
+                rows.append(row)
+                console.print(parts.told(row), highlight=False, markup=False)
     finally:
         shutil.rmtree(folder)
         if rows:
@@ -130,6 +127,28 @@ def run(
             console.print(f"Kept as {path}.")
     if plot and "growth" in chosen:
         tables.plot_growth(rows, plot)
+
+
+def _measured(
+    bench: parts.Bench,
+    chosen: Sequence[str],
+    engines: str,
+    peers: bool,
+    repeats: int,
+    sizes: str,
+    marts_up_to: int,
+    scope: str,
+    sample: int | None,
+) -> Generator[parts.Row, None, None]:
+    """The rows of the parts, each as soon as it is there, so that an early end loses none."""
+    if "engines" in chosen:
+        wanted = [name.strip() for name in engines.split(",") if name.strip()]
+        yield from parts.engines(bench, wanted, PEERS if peers else (), repeats, sample)
+    if "growth" in chosen or "day" in chosen:
+        lines = [int(size) for size in sizes.split(",")]
+        yield from parts.growth(bench, lines, marts_up_to, scope, repeats if "day" in chosen else 0)
+    if "dagster" in chosen:
+        yield from parts.dagster(bench, repeats)
 
 
 @main.command()

@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +32,10 @@ DISK_MARGIN = 5 * 2**30
 
 @dataclass(frozen=True)
 class Bench:
-    """Where measuring happens, how long a process may take, and where progress is told."""
+    """Where measuring happens, and how many seconds a process may take."""
 
     folder: Path
     limit: float
-    tell: Callable[[str], None]
 
     @contextmanager
     def home(self, name: str) -> Iterator[Settings]:
@@ -86,26 +85,23 @@ def failed_row(part: str, variant: str, lines: int, error: object) -> Row:
     return {"part": part, "variant": variant, "lines": lines, "error": str(error)[-2000:]}
 
 
-def engines(bench: Bench, names: Sequence[str], by_hand: Sequence[str], repeats: int, sample: int | None) -> list[Row]:
+def engines(
+    bench: Bench, names: Sequence[str], by_hand: Sequence[str], repeats: int, sample: int | None
+) -> Iterator[Row]:
     """The same files from landing to marts on each engine, and by hand; the figures of all have to be equal."""
     files = deliveries.write_files(bench.folder / "files", sample)
     lines = sum(pl.scan_csv(file, infer_schema=False).select(pl.len()).collect().item() for file in files)
-    rows: list[Row] = []
     expected: dict[str, Any] = {}
     for repeat in range(repeats):
-        for name in names:
-            row, found = _engine(bench, name, files, lines)
-            rows.append(row | {"repeat": repeat})
-            _agree(expected, found, name)
-            bench.tell(_told(rows[-1]))
-        for name in by_hand:
-            if not expected:
+        for name in (*names, *by_hand):
+            if name in names:
+                row, found = _engine(bench, name, files, lines)
+            elif expected:
+                row, found = peers.run(bench, name, files, lines)
+            else:
                 raise click.ClickException("no engine ended well: there is nothing to compare the others with.")
-            row, found = peers.run(bench, name, files, lines)
-            rows.append(row | {"repeat": repeat})
             _agree(expected, found, name)
-            bench.tell(_told(rows[-1]))
-    return rows
+            yield row | {"repeat": repeat}
 
 
 def _engine(bench: Bench, name: str, files: Sequence[Path], lines: int) -> tuple[Row, dict[str, Any]]:
@@ -135,7 +131,7 @@ def _agree(expected: dict[str, Any], found: dict[str, Any], name: str) -> None:
             )
 
 
-def growth(bench: Bench, sizes: Sequence[int], marts_up_to: int, scope: str, days: int) -> list[Row]:
+def growth(bench: Bench, sizes: Sequence[int], marts_up_to: int, scope: str, days: int) -> Iterator[Row]:
     """Lakes of generated lines, one after the other; on each, new days when asked for.
 
     Args:
@@ -145,24 +141,19 @@ def growth(bench: Bench, sizes: Sequence[int], marts_up_to: int, scope: str, day
         scope: where the others end.
         days: how many new days each lake gets.
     """
-    rows = []
     for lines in sizes:
         ends = "marts" if lines <= marts_up_to else scope
-        variant = f"to {ends}"
         if not bench.has_room(lines, ends):
-            rows.append(failed_row("growth", variant, lines, "the disk has no room for it"))
+            yield failed_row("growth", f"to {ends}", lines, "the disk has no room for it")
             continue
         with bench.home("growth") as settings:
             part = "growth"
             try:
-                rows.append(_grown(bench, settings, lines, ends))
-                bench.tell(_told(rows[-1]))
+                yield _grown(bench, settings, lines, ends)
                 part = "day"
-                rows += _days(bench, settings, lines, ends, days) if days else []
+                yield from _days(bench, settings, lines, ends, days) if days else []
             except DidNotEndWellError as error:
-                rows.append(failed_row(part, variant, lines, error))
-                bench.tell(_told(rows[-1]))
-    return rows
+                yield failed_row(part, f"to {ends}", lines, error)
 
 
 def _grown(bench: Bench, settings: Settings, lines: int, ends: str) -> Row:
@@ -188,22 +179,18 @@ def _days(bench: Bench, settings: Settings, lines: int, ends: str, days: int) ->
     ]
 
 
-def dagster(bench: Bench, repeats: int) -> list[Row]:
+def dagster(bench: Bench, repeats: int) -> Iterator[Row]:
     """What Dagster itself takes in a run over all days and in one over a day, on few lines: each part by its name."""
-    rows: list[Row] = []
     for repeat in range(repeats):
         with bench.home("dagster") as settings:
             files = write_sample(settings.landing, 20_000)
             new = [deliveries.write_new_day(settings.home, files[-1], ahead, DAY_LINES) for ahead in (1, 2)]
-            loaded, first = bench.platform(settings, [("739 days", [], "marts"), ("one day, warm", [new[0]], "marts")])
-            again, second = bench.platform(settings, [("one day, new process", [new[1]], "marts")])
-        for watched, out in ((loaded, first), (again, second)):
-            for number, phase in enumerate(out["phases"]):
-                starts = out["start"] if number == 0 else {}
-                rows.append(_share(watched, phase, starts) | {"repeat": repeat})
-    for row in rows:
-        bench.tell(_told(row))
-    return rows
+            loading = [("739 days", [], "marts"), ("one day, warm", [new[0]], "marts")]
+            for phases in (loading, [("one day, new process", [new[1]], "marts")]):
+                watched, out = bench.platform(settings, phases)
+                for number, phase in enumerate(out["phases"]):
+                    starts = out["start"] if number == 0 else {}
+                    yield _share(watched, phase, starts) | {"repeat": repeat}
 
 
 def _share(watched: Watched, phase: dict[str, Any], starts: dict[str, float]) -> Row:
@@ -234,7 +221,8 @@ def bytes_of(folder: Path) -> dict[str, int]:
     }
 
 
-def _told(row: Row) -> str:
+def told(row: Row) -> str:
+    """A row as a line."""
     if "error" in row:
         return f"{row['part']}, {row['variant']}, {row['lines']:,} lines: {row['error'][-300:]}"
     found = row["figures"]

@@ -101,7 +101,9 @@ def _ratios(rows: Sequence[Row]) -> Table:
                 if to_marts == (steps is SAME_OUTPUTS):
                     cells.append("")
                     continue
-                theirs = [_total(measured[hand], None, kind) for kind in ("seconds", "cpu")]
+                # Like with like: steps over steps, a process from its start to its end over another.
+                parts = None if steps is None else [name for name in measured[hand][0]["steps"] if name != "server"]
+                theirs = [_total(measured[hand], parts, kind) for kind in ("seconds", "cpu")]
                 cells.append(" | ".join(f"{mine / other:.2f}" for mine, other in zip(ours, theirs, strict=True)))
             table.add_row(f"{engine}: {label}", *cells)
     return table
@@ -114,7 +116,7 @@ def _total(rows: Sequence[Row], steps: Sequence[str] | None, kind: str) -> float
         return figures["seconds"] if kind == "seconds" else figures["cpu"] + figures["cpu_postgres"]
 
     if steps is None:
-        return statistics.median(value(row["figures"]) for row in rows)
+        return statistics.median(value(row.get("process") or row["figures"]) for row in rows)
     return statistics.median(sum(value(row["steps"][step]) for step in steps if step in row["steps"]) for row in rows)
 
 
@@ -178,19 +180,14 @@ def plot_growth(rows: Sequence[Row], path: Path) -> None:
         axes[0].loglog(lines, [_figure(row, name) for row in ended], marker="o", label=label)
     first = _figure(ended[0], "seconds")
     axes[0].loglog(lines, [first * n / lines[0] for n in lines], "k:", linewidth=1, label="slope 1")
-    axes[0].set(
-        xlabel="lines",
-        ylabel="seconds",
-        title="From landing to "
-        + ", ".join(f"{ends} ({min(n):,} to {max(n):,} lines)" for ends, n in _ends(ended).items()),
-    )
-    axes[1].loglog(lines, [_figure(row, "peak_mib") for row in ended], marker="o", label="peak memory")
-    axes[1].set(xlabel="lines", ylabel="MiB", title="Peak memory of the process")
+    told = ", ".join(f"to {ends} up to {max(sizes):,} lines" for ends, sizes in _ends(ended).items())
+    figure.suptitle(f"From landing {told}", fontsize=10)
+    axes[0].set(xlabel="lines", ylabel="seconds")
+    axes[1].loglog(lines, [_figure(row, "peak_mib") for row in ended], marker="o", label="peak MiB")
+    axes[1].set(xlabel="lines", ylabel="peak MiB of the process")
     for each in axes:
         each.grid(which="major", alpha=0.3)
         each.legend()
-    axes[0].title.set_fontsize(9)
-    axes[1].title.set_fontsize(9)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 

@@ -74,7 +74,7 @@ def copy(connection: psycopg.Connection, table: str, file: Path) -> None:
     """COPY one CSV file; empty is null."""
     with (
         file.open("rb") as content,
-        connection.cursor().copy(f"copy {table} from stdin (format csv, header)") as into,  # type: ignore[arg-type]
+        connection.cursor().copy(f"copy {table} from stdin (format csv, header)") as into,
     ):
         while chunk := content.read(2**20):
             into.write(chunk)
