@@ -65,7 +65,7 @@ def warehouse(
         ranges = stretches(days)
         result = load_gold(
             connection,
-            tables={t.name: lake.scan(t, ranges if t.day else None).collect() for t in GOLD_TABLES},
+            tables={t.name: lake.scan(t, ranges if t.day else None) for t in GOLD_TABLES},
             days=days,
             consumed=position,
             run_id=context.run.run_id,

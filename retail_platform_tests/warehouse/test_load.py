@@ -229,6 +229,14 @@ def test_every_partition_has_the_keys_and_indexes_of_the_parent(warehouse: psyco
     assert counts == [(8, 6)] * 3
 
 
+@pytest.mark.usefixtures("either_way")
+def test_what_a_killed_load_left_behind_is_dropped(warehouse: psycopg.Connection) -> None:
+    warehouse.execute("create schema gold_load; create table gold_load.fact_sale_2010_12 (half integer)")
+    load(warehouse, GOLD)
+    assert as_text(content(warehouse)) == rows(GOLD)
+    assert warehouse.execute("select to_regnamespace('gold_load')").fetchone() == (None,)
+
+
 def test_the_load_is_recorded(warehouse: psycopg.Connection) -> None:
     load(warehouse, GOLD)
     result = load(warehouse, GOLD.of([FIRST]), version=7)
