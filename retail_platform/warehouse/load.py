@@ -7,6 +7,7 @@ come from, and the marts built on them (`publish`).
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -70,6 +71,7 @@ def load_gold(
     days: Collection[date],
     consumed: Mapping[str, int],
     run_id: str,
+    unchanged: AbstractSet[str] = frozenset(),
 ) -> LoadResult:
     """Make gold in the warehouse equal to the frames, in one transaction: a reader sees all of before or all of after.
 
@@ -82,6 +84,7 @@ def load_gold(
         days: the days to replace; a day without rows in the frames is emptied.
         consumed: source table -> the Delta version the frames were read from.
         run_id: the run that asks, for the record.
+        unchanged: tables without days of which the warehouse holds the version in the lake; they may be left out.
 
     Returns:
         What was changed.
@@ -92,7 +95,7 @@ def load_gold(
             frames; load the days of such facts in the same call.
     """
     frames = {name: frame.lazy() for name, frame in tables.items()}
-    load = partial(_load, connection, frames, _days_of_facts(frames, days), consumed, run_id)
+    load = partial(_load, connection, frames, _days_of_facts(frames, days, unchanged), consumed, run_id)
     with alone(connection):
         try:
             return load(bulk_rows=BULK_ROWS)
@@ -149,13 +152,15 @@ def _load(
     return LoadResult(load_id, changes, tuple(new_months))
 
 
-def _days_of_facts(tables: Mapping[str, pl.LazyFrame], days: Collection[date]) -> dict[date, int]:
+def _days_of_facts(
+    tables: Mapping[str, pl.LazyFrame], days: Collection[date], unchanged: AbstractSet[str]
+) -> dict[date, int]:
     """The days to replace -> their facts.
 
     Raises:
         ValueError: a table is missing, or has rows of other days.
     """
-    if missing := {table.name for table in GOLD_TABLES} - tables.keys():
+    if missing := {table.name for table in GOLD_TABLES} - tables.keys() - unchanged:
         raise ValueError(f"The load lacks the tables {sorted(missing)}; hand over the rows of each.")
     rows = dict.fromkeys(days, 0)
     for table in (table for table in GOLD_TABLES if table.day):
@@ -183,8 +188,8 @@ def _compare(
     connection: psycopg.Connection, tables: Mapping[str, pl.LazyFrame], days: Collection[date]
 ) -> tuple[dict[str, Change], dict[str, Difference]]:
     """Fill the tables that are empty; what changes in each, and the differences that are to be applied."""
-    changes, differences = {}, {}
-    for table in UNPARTITIONED:
+    changes, differences = {table.name: Change() for table in UNPARTITIONED}, {}
+    for table in (table for table in UNPARTITIONED if table.name in tables):
         name = identifier(table)
         if connection.execute(sql.SQL("select from {} limit 1").format(name)).fetchone() is None:
             changes[table.name] = Change(

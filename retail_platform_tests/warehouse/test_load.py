@@ -257,6 +257,16 @@ def test_a_missing_dimension_is_refused(warehouse: psycopg.Connection) -> None:
         load(warehouse, replace(GOLD, dimensions={n: f for n, f in GOLD.dimensions.items() if n != "dim_product"}))
 
 
+def test_an_unchanged_dimension_may_be_left_out(warehouse: psycopg.Connection) -> None:
+    load(warehouse, GOLD)
+    before, tables = content(warehouse), GOLD.of([FIRST]).tables
+    del tables["dim_product"]
+    unchanged = {"dim_product"}
+    result = load_gold(warehouse, tables=tables, days=[FIRST], consumed={}, run_id="again", unchanged=unchanged)
+    assert content(warehouse) == before
+    assert result.changes["dim_product"] == UNTOUCHED
+
+
 def test_planner_knows_a_table_after_its_first_load(warehouse: psycopg.Connection) -> None:
     load(warehouse, GOLD)
     known = warehouse.execute("select distinct tablename from pg_stats where schemaname = 'gold'").fetchall()
