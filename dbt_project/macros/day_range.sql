@@ -1,7 +1,8 @@
 {#
     Incremental by day range: a run replaces the days [from_date, to_date) of a day-keyed table, days that lost their
     facts included, which dbt's own delete+insert would leave behind. Without a range it replaces every day.
-    A table keyed by sale_month (its first day) is replaced by the whole months that the days touch.
+    A table keyed by sale_month (its first day) is replaced by the whole months that the days touch; one keyed by
+    first_sale_month, the month in which something first happened, by those months and all after them.
 
     The range is given as --vars, or as RETAIL_DBT_FROM_DATE and RETAIL_DBT_TO_DATE: --vars that differ from the run
     before make dbt parse the whole project again (1 second), the environment does not.
@@ -21,7 +22,7 @@
     {%- if first >= end -%}
         {{ exceptions.raise_compiler_error("Found from_date=" ~ first ~ " and to_date=" ~ end ~ ", expected from_date before to_date.") }}
     {%- endif -%}
-    {%- if grain == 'month' -%}
+    {%- if grain != 'day' -%}
         {%- set first = first.replace(day=1) -%}
         {%- set last_month = (end - modules.datetime.timedelta(days=1)).replace(day=1) -%}
         {%- set end = (last_month + modules.datetime.timedelta(days=31)).replace(day=1) -%}
@@ -29,10 +30,19 @@
     {{ return((first, end)) }}
 {% endmacro %}
 
-{# The condition that `column` is in the run's range, its days widened to whole months where `grain` is month. #}
+{#
+    The condition that `column` is in the run's range: its days, widened to whole months where `grain` is month, and from
+    its first month on where it is month_onward.
+#}
 {% macro is_in_day_range(column, grain='day') %}
-    {%- set range = day_range(grain) if is_incremental() else none -%}
+    {{- is_in_run(column, grain) if is_incremental() else 'true' -}}
+{% endmacro %}
+
+{# The same outside a model, as in a test: whether the table is there already does not matter. #}
+{% macro is_in_run(column, grain='day') %}
+    {%- set range = day_range(grain) -%}
     {%- if range is none -%} true
+    {%- elif grain == 'month_onward' -%} {{ column }} >= date '{{ range[0] }}'
     {%- else -%} {{ column }} >= date '{{ range[0] }}' and {{ column }} < date '{{ range[1] }}'
     {%- endif -%}
 {% endmacro %}
@@ -42,7 +52,7 @@
     {%- set column = arg_dict['unique_key'] -%}
     {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
     delete from {{ arg_dict['target_relation'] }}
-    where {{ is_in_day_range(column, 'month' if column == 'sale_month' else 'day') }};
+    where {{ is_in_day_range(column, {'sale_month': 'month', 'first_sale_month': 'month_onward'}.get(column, 'day')) }};
 
     insert into {{ arg_dict['target_relation'] }} ({{ columns }})
     select {{ columns }} from {{ arg_dict['temp_relation'] }}

@@ -1,20 +1,18 @@
 {{ config(meta={'dagster': {'ref': {'name': 'customer_lifetime'}}}) }}
 
--- Customers, their orders and their net revenue, in each currency, are the same in the facts of known customers, in customer_lifetime and
+-- Customers, their orders and their net revenue, in each currency, are the same in the months of known customers, in customer_lifetime and
 -- in customer_segments; the cohorts hold every customer with an order.
 with
 
 totals as (
     select
-        'int_invoices__pivoted_by_line_type' as model,
+        'int_customers__summed_by_month' as model,
         count(distinct customer_id) as customer_count,
-        -- An invoice of two customers is an order of each.
-        count(distinct (customer_id, invoice_key)) filter (where not is_cancelled) as order_count,
+        coalesce(sum(order_count), 0) as order_count,
         coalesce(sum(net_revenue), 0) as net_revenue,
         {{ whole_sum('net_revenue_eur') }} as net_revenue_eur,
         {{ whole_sum('net_revenue_usd') }} as net_revenue_usd
-    from {{ ref('int_invoices__pivoted_by_line_type') }}
-    where customer_id is not null
+    from {{ ref('int_customers__summed_by_month') }}
     union all
     select
         'customer_lifetime' as model,

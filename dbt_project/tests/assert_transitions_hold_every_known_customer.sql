@@ -3,13 +3,12 @@
 -- The rows of each closed month hold every customer with a line up to its end, once, and what these bought in it.
 with
 
-invoices as (
-    select
-        customer_id,
-        {{ month_of('sale_date') }} as sale_month,
-        net_revenue,
-        {{ month_of('max(sale_date) over ()') }} as open_month
-    from {{ ref('int_invoices__pivoted_by_line_type') }}
+newest as (
+    select {{ month_of('max(sale_date)') }} as open_month from {{ ref('daily_sales') }}
+),
+
+customer_months as (
+    select * from {{ ref('int_customers__summed_by_month') }} cross join newest
 ),
 
 first_months as (
@@ -17,8 +16,7 @@ first_months as (
         customer_id,
         open_month,
         min(sale_month) as first_month
-    from invoices
-    where customer_id is not null
+    from customer_months
     group by customer_id, open_month
 ),
 
@@ -35,8 +33,8 @@ bought as (
     select
         sale_month,
         sum(net_revenue) as net_revenue
-    from invoices
-    where customer_id is not null and sale_month < open_month
+    from customer_months
+    where sale_month < open_month
     group by sale_month
 ),
 

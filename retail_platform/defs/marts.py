@@ -1,8 +1,9 @@
 """Marts: dbt builds and tests them beside the published ones; when every test passed they are published."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import date
+from decimal import Decimal
 from types import ModuleType
 from typing import Any
 
@@ -10,12 +11,12 @@ import dagster as dg
 import polars as pl
 import psycopg
 
-from retail_platform.contracts import FACT_SALE, SILVER_DAYS, SILVER_SALES
+from retail_platform.contracts import FACT_SALE, SILVER_DAYS, SILVER_SALES, Table
 from retail_platform.defs.cohorts import COHORTS, cohort_plots
 from retail_platform.defs.layers import LAKE_POOL, OWNERS, TRANSIENT_FAULTS, asset_key
 from retail_platform.defs.models import Json, asset_keys, build, data_test_specs, model_specs, read_manifest
 from retail_platform.defs.reports import check_specs, require
-from retail_platform.lakehouse.days import ONE_DAY
+from retail_platform.lakehouse.days import ONE_DAY, month_of
 from retail_platform.lakehouse.lake import Lake
 from retail_platform.settings import Settings
 from retail_platform.transforms.quality import totals_match
@@ -25,7 +26,7 @@ from retail_platform.warehouse.load import pending_days
 from retail_platform.warehouse.publish import built_days, publish_marts, record_build
 from retail_platform.warehouse.server import warehouse_database
 from retail_platform.warehouse.tables import table_columns
-from retail_platform.warehouse.totals import revenue_totals
+from retail_platform.warehouse.totals import built_revenue, revenue_totals
 
 PUBLICATION = asset_key("marts", "publication")
 
@@ -112,19 +113,28 @@ def _range_environment(days: Collection[date]) -> dict[str, str]:
 def publication(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
-    """Compare the totals of every layer with the build, then publish it."""
+    """Compare the totals of every layer in the months that were built with the build, then publish it."""
     with warehouse_database(settings).connect() as connection:
+        days = built_days(connection)
+        months = sorted({month_of(day) for day in days})
         totals = {
-            "silver": lake.scan(SILVER_SALES).select(pl.col("line_amount").sum()).collect().item(),
-            "facts": lake.scan(FACT_SALE).select(pl.col("total_amount").sum()).collect().item(),
-            **revenue_totals(connection),
+            "silver": _total(lake, SILVER_SALES, "line_amount", months),
+            "facts": _total(lake, FACT_SALE, "total_amount", months),
+            **revenue_totals(connection, months),
         }
         yield from require(PUBLICATION, [totals_match(totals)])
-        days = built_days(connection)
+        revenue = built_revenue(connection)
         states = lake.scan(SILVER_DAYS).filter(pl.col("sale_date").is_null() | pl.col("sale_date").is_in(list(days)))
         fingerprints = dict(states.select("sale_date", "fingerprint").collect().iter_rows())
         result = publish_marts(connection, fingerprints=fingerprints, built=days, run_id=context.run.run_id)
     yield dg.MaterializeResult(
         asset_key=PUBLICATION,
-        metadata={"publication": result.version, "net_revenue": str(totals["silver"]), "days_published": len(days)},
+        metadata={"publication": result.version, "net_revenue": str(revenue), "days_published": len(days)},
     )
+
+
+def _total(lake: Lake, table: Table, amount: str, months: Sequence[date]) -> Decimal:
+    """The sum of an amount over some months; over all rows when there are none."""
+    rows = lake.scan_months(table, months) if months else lake.scan(table)
+    total: Decimal = rows.select(pl.col(amount).sum()).collect(engine="streaming").item()
+    return total

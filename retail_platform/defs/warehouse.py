@@ -55,22 +55,31 @@ def warehouse_spec(table: Table) -> dg.AssetSpec:
 def warehouse(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
-    """Load the dimensions, and the days of the daily tables that changed since the last load."""
-    position = {name: version for table in DAILY_TABLES for name, version in lake.position(table).items()}
+    """Load the other tables that changed since the last load, and the changed days of the daily ones."""
+    position = {name: version for table in GOLD_TABLES for name, version in lake.position(table).items()}
     with warehouse_database(settings).connect() as connection:
         prepare_warehouse(connection)
         published, delivered = loaded_fingerprints(connection), Ledger(settings).fingerprints()
         yield from require(FACTS, [lake_holds_published_days(published, delivered, lake.day_states(SILVER_DAYS))])
-        days = _days_to_load(lake, consumed_versions(connection), loaded_span(connection))
+        consumed = consumed_versions(connection)
+        days = _days_to_load(lake, consumed, loaded_span(connection))
+        unchanged = {table.name for table in GOLD_TABLES if not table.day and _is_loaded(lake, table, consumed)}
         ranges = stretches(days)
         result = load_gold(
             connection,
-            tables={t.name: lake.scan(t, ranges if t.day else None).collect() for t in GOLD_TABLES},
+            tables={t.name: lake.scan(t, ranges if t.day else None) for t in GOLD_TABLES if t.name not in unchanged},
             days=days,
             consumed=position,
             run_id=context.run.run_id,
+            unchanged=unchanged,
         )
     yield from (_loaded(table, result, len(days)) for table in GOLD_TABLES)
+
+
+def _is_loaded(lake: Lake, table: Table, consumed: dict[str, int]) -> bool:
+    """Whether the warehouse holds the newest version of a table; one that was never written has none."""
+    position = lake.position(table)
+    return bool(position) and position.items() <= consumed.items()
 
 
 def _days_to_load(lake: Lake, consumed: dict[str, int], loaded: tuple[date, date] | None) -> set[date]:

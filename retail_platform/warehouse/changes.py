@@ -72,6 +72,22 @@ def writing(connection: psycopg.Connection) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def alone(connection: psycopg.Connection) -> Iterator[None]:
+    """Be the only writer over several transactions of `writing`; a second one waits.
+
+    Args:
+        connection: without an open transaction, before and after.
+    """
+    with connection.transaction():
+        connection.execute("select pg_advisory_lock(%s)", [WRITER_LOCK])
+    try:
+        yield
+    finally:
+        with connection.transaction():
+            connection.execute("select pg_advisory_unlock(%s)", [WRITER_LOCK])
+
+
 class Difference:
     """What has to happen to the rows of a table until they equal the rows of another.
 

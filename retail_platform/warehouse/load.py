@@ -5,7 +5,9 @@ come from, and the marts built on them (`publish`).
 """
 
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -16,7 +18,17 @@ from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
 from retail_platform.contracts import FACT_SALE, GOLD_TABLES, Table
-from retail_platform.warehouse.changes import EVERY_ROW, Change, Difference, analyze_if_changed, create_stage, writing
+from retail_platform.warehouse.changes import (
+    EVERY_ROW,
+    Change,
+    Difference,
+    alone,
+    analyze_if_changed,
+    create_stage,
+    writing,
+)
+from retail_platform.warehouse.copying import copy_rows
+from retail_platform.warehouse.months import add_month, attach_month, filled_months
 from retail_platform.warehouse.tables import (
     existing_months,
     identifier,
@@ -35,12 +47,6 @@ Smaller ones, such as the first day of a month, go into a partition that was att
 HOLD_OFF_TRIES = 20
 HOLD_OFF_PAUSE = 0.1
 """Seconds between the tries to find that moment; without one, the load is done anew, row by row."""
-
-COPY_ROWS = 10_000
-"""Rows per message of a COPY: small enough that writing text here and reading it there overlap."""
-
-COPY_TIMES = "%Y-%m-%d %H:%M:%S%.f"
-"""Times as text, UTC where they have a zone: read in two thirds of the time of the ISO form with zone and zeros."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +67,11 @@ class LoadResult:
 def load_gold(
     connection: psycopg.Connection,
     *,
-    tables: Mapping[str, pl.DataFrame],
+    tables: Mapping[str, pl.LazyFrame | pl.DataFrame],
     days: Collection[date],
     consumed: Mapping[str, int],
     run_id: str,
+    unchanged: AbstractSet[str] = frozenset(),
 ) -> LoadResult:
     """Make gold in the warehouse equal to the frames, in one transaction: a reader sees all of before or all of after.
 
@@ -77,6 +84,7 @@ def load_gold(
         days: the days to replace; a day without rows in the frames is emptied.
         consumed: source table -> the Delta version the frames were read from.
         run_id: the run that asks, for the record.
+        unchanged: tables without days of which the warehouse holds the version in the lake; they may be left out.
 
     Returns:
         What was changed.
@@ -86,14 +94,13 @@ def load_gold(
         psycopg.errors.ForeignKeyViolation: a fact, perhaps of another day, refers to a member that is not in the
             frames; load the days of such facts in the same call.
     """
-    _check_frames(tables, days)
-    by_month = tables[FACT_SALE.name].partition_by(str(FACT_SALE.month), as_dict=True)
-    months = {month: frame for (month,), frame in by_month.items()}
-    load = partial(_load, connection, tables, months, days, consumed, run_id)
-    try:
-        return load(bulk_rows=BULK_ROWS)
-    except LockNotAvailable:
-        return load(bulk_rows=None)
+    frames = {name: frame.lazy() for name, frame in tables.items()}
+    load = partial(_load, connection, frames, _days_of_facts(frames, days, unchanged), consumed, run_id)
+    with alone(connection):
+        try:
+            return load(bulk_rows=BULK_ROWS)
+        except LockNotAvailable:
+            return load(bulk_rows=None)
 
 
 def consumed_versions(connection: psycopg.Connection) -> dict[str, int]:
@@ -114,62 +121,97 @@ def pending_days(connection: psycopg.Connection) -> dict[date, int]:
 
 def _load(
     connection: psycopg.Connection,
-    tables: Mapping[str, pl.DataFrame],
-    months: Mapping[date, pl.DataFrame],
-    days: Collection[date],
+    tables: Mapping[str, pl.LazyFrame],
+    days: Mapping[date, int],
     consumed: Mapping[str, int],
     run_id: str,
     bulk_rows: int | None,
 ) -> LoadResult:
     """Load; new months of at least `bulk_rows` rows in bulk (None: no month)."""
-    new_months = _missing_months(connection, months)
-    bulk = [month for month in new_months if bulk_rows is not None and months[month].height >= bulk_rows]
+    facts, rows = tables[FACT_SALE.name], _month_rows(days)
+    new_months = _missing_months(connection, rows)
+    bulk = {month: rows[month] for month in new_months if bulk_rows is not None and rows[month] >= bulk_rows}
     with writing(connection):
-        for month in set(new_months) - set(bulk):
-            _add_month(connection, month, FACT_SALE.empty())
-    with writing(connection):
+        for month in set(new_months) - bulk.keys():
+            add_month(connection, month)
+    with filled_months(connection, facts, bulk) as filled, writing(connection):
         connection.execute("set local timezone = 'UTC'")
-        differences = {
-            table.name: _find_difference(connection, table, identifier(table), tables[table.name], days)
-            for table in UNPARTITIONED
-        }
+        changes, differences = _compare(connection, tables, days)
         for difference in differences.values():
             difference.upsert()
-        fact_change = _load_facts(connection, months, days, bulk)
+        changes[FACT_SALE.name] = _change_facts(connection, facts, days, bulk)
+        for month in filled:
+            attach_month(connection, month)
         for difference in differences.values():
             difference.delete()
-        changes = {name: difference.change for name, difference in differences.items()} | {FACT_SALE.name: fact_change}
         for table in GOLD_TABLES:
             analyze_if_changed(connection, identifier(table), changes[table.name].rows)
-        load_id = _record(connection, days, sum(frame.height for frame in months.values()), consumed, run_id)
+        load_id = _record(connection, days, consumed, run_id)
         if bulk:
             _hold_readers_off(connection)
     return LoadResult(load_id, changes, tuple(new_months))
 
 
-def _check_frames(tables: Mapping[str, pl.DataFrame], days: Collection[date]) -> None:
-    if missing := {table.name for table in GOLD_TABLES} - tables.keys():
+def _days_of_facts(
+    tables: Mapping[str, pl.LazyFrame], days: Collection[date], unchanged: AbstractSet[str]
+) -> dict[date, int]:
+    """The days to replace -> their facts.
+
+    Raises:
+        ValueError: a table is missing, or has rows of other days.
+    """
+    if missing := {table.name for table in GOLD_TABLES} - tables.keys() - unchanged:
         raise ValueError(f"The load lacks the tables {sorted(missing)}; hand over the rows of each.")
+    rows = dict.fromkeys(days, 0)
     for table in (table for table in GOLD_TABLES if table.day):
-        others = set(tables[table.name][str(table.day)].unique().to_list()) - set(days)
-        if others:
+        counts = tables[table.name].group_by(str(table.day)).len().collect(engine="streaming")
+        found = dict(counts.iter_rows())
+        if others := found.keys() - rows.keys():
             raise ValueError(
                 f"{table} has rows of {len(others)} days that are not to be loaded, the first {min(others)}; "
                 "hand over the rows of `days` only, or name these days too."
             )
+        if table is FACT_SALE:
+            rows |= found
+    return rows
+
+
+def _month_rows(days: Mapping[date, int]) -> dict[date, int]:
+    """The months with a fact -> their facts."""
+    rows: Counter[date] = Counter()
+    for day, count in days.items():
+        rows[day.replace(day=1)] += count
+    return {month: count for month, count in rows.items() if count}
+
+
+def _compare(
+    connection: psycopg.Connection, tables: Mapping[str, pl.LazyFrame], days: Collection[date]
+) -> tuple[dict[str, Change], dict[str, Difference]]:
+    """Fill the tables that are empty; what changes in each, and the differences that are to be applied."""
+    changes, differences = {table.name: Change() for table in UNPARTITIONED}, {}
+    for table in (table for table in UNPARTITIONED if table.name in tables):
+        name = identifier(table)
+        if connection.execute(sql.SQL("select from {} limit 1").format(name)).fetchone() is None:
+            changes[table.name] = Change(
+                inserted=copy_rows(connection, tables[table.name], name, warehouse_columns(table))
+            )
+        else:
+            differences[table.name] = _find_difference(connection, table, name, tables[table.name], days)
+            changes[table.name] = differences[table.name].change
+    return changes, differences
 
 
 def _find_difference(
     connection: psycopg.Connection,
     table: Table,
     target: sql.Identifier,
-    frame: pl.DataFrame,
+    frame: pl.LazyFrame,
     days: Collection[date],
 ) -> Difference:
     """The difference to a frame: of a whole table, of one with days that of these days."""
-    stage = create_stage(connection, target)
-    _copy(connection, table, frame, stage)
     columns, key = warehouse_columns(table), warehouse_key(table)
+    stage = create_stage(connection, target)
+    copy_rows(connection, frame, stage, columns)
     return Difference(connection, target, stage, columns, key, _on_days(table, days))
 
 
@@ -178,29 +220,19 @@ def _missing_months(connection: psycopg.Connection, months: Iterable[date]) -> l
         return sorted(set(months) - existing_months(connection))
 
 
-def _load_facts(
-    connection: psycopg.Connection, months: Mapping[date, pl.DataFrame], days: Collection[date], bulk: Collection[date]
+def _change_facts(
+    connection: psycopg.Connection, facts: pl.LazyFrame, days: Mapping[date, int], bulk: Mapping[date, int]
 ) -> Change:
-    change = Change()
-    for month in bulk:
-        _add_month(connection, month, months[month])
-        change += Change(inserted=months[month].height)
-    for month in sorted({day.replace(day=1) for day in days} & existing_months(connection) - set(bulk)):
+    """Change the months that are there, one after the other; what changes, with the months filled in bulk."""
+    change = Change(inserted=sum(bulk.values()))
+    for month in sorted({day.replace(day=1) for day in days} & existing_months(connection) - bulk.keys()):
         month_days = [day for day in days if day.replace(day=1) == month]
-        change += _change_month(connection, month, months.get(month, FACT_SALE.empty()), month_days)
+        rows = facts.filter(pl.col(str(FACT_SALE.month)) == month)
+        difference = _find_difference(connection, FACT_SALE, month_identifier(month), rows, month_days)
+        difference.upsert()
+        difference.delete()
+        change += difference.change
     return change
-
-
-def _add_month(connection: psycopg.Connection, month: date, frame: pl.DataFrame) -> None:
-    """Fill a table and attach it: that makes keys, foreign keys and indexes in bulk, and waits for no reader."""
-    partition = month_identifier(month)
-    connection.execute(sql.SQL("create table {} (like {})").format(partition, identifier(FACT_SALE)))
-    _copy(connection, FACT_SALE, frame, partition)
-    connection.execute(
-        sql.SQL("alter table {} attach partition {} for values from ({}) to ({})").format(
-            identifier(FACT_SALE), partition, sql.Literal(month), sql.Literal(_next_month(month))
-        )
-    )
 
 
 def _hold_readers_off(connection: psycopg.Connection) -> None:
@@ -227,40 +259,17 @@ def _hold_readers_off(connection: psycopg.Connection) -> None:
             return
 
 
-def _change_month(connection: psycopg.Connection, month: date, frame: pl.DataFrame, days: Collection[date]) -> Change:
-    partition = month_identifier(month)
-    difference = _find_difference(connection, FACT_SALE, partition, frame, days)
-    difference.upsert()
-    difference.delete()
-    return difference.change
-
-
-def _copy(connection: psycopg.Connection, table: Table, frame: pl.DataFrame, target: sql.Identifier) -> None:
-    columns = warehouse_columns(table)
-    names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(target, names)
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for rows in frame.select(columns).iter_slices(COPY_ROWS):
-            copy.write(rows.write_csv(include_header=False, datetime_format=COPY_TIMES))
-
-
 def _on_days(table: Table, days: Collection[date]) -> sql.SQL | sql.Composed:
     if table.day is None:
         return EVERY_ROW
     return sql.SQL("{} = any({}::date[])").format(sql.Identifier(table.day), sql.Literal(sorted(days)))
 
 
-def _next_month(month: date) -> date:
-    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
-
-
-def _record(
-    connection: psycopg.Connection, days: Collection[date], rows: int, consumed: Mapping[str, int], run_id: str
-) -> int:
+def _record(connection: psycopg.Connection, days: Mapping[date, int], consumed: Mapping[str, int], run_id: str) -> int:
     found = connection.execute(
         "insert into platform.load (run_id, first_day, last_day, day_count, row_count)"
         " values (%s, %s, %s, %s, %s) returning load_id",
-        [run_id, min(days, default=None), max(days, default=None), len(days), rows],
+        [run_id, min(days, default=None), max(days, default=None), len(days), sum(days.values())],
     ).fetchone()
     assert found is not None
     load_id = int(found[0])

@@ -42,6 +42,9 @@ SERVER_OPTIONS = {
     "work_mem": "32MB",
     "maintenance_work_mem": "256MB",
     "max_wal_size": "4GB",
+    # Nobody replicates it, so what fills a table made in the same transaction is written once, not to the log as well.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
     "checkpoint_timeout": "15min",
     # Queries here take tenths of a second; compiling one costs as much.
     "jit": "off",

@@ -157,7 +157,7 @@ def wanted_indexes(connection: psycopg.Connection, table: Table) -> list[tuple[s
     chosen = connection.execute(
         "select columns, is_wanted from platform.index_choice where table_name = %s order by columns", [table.name]
     ).fetchall()
-    wanted = dict.fromkeys(_indexes(table), True) | {tuple(columns): is_wanted for columns, is_wanted in chosen}
+    wanted = dict.fromkeys(indexed_columns(table), True) | {tuple(columns): is_wanted for columns, is_wanted in chosen}
     return [columns for columns, is_wanted in wanted.items() if is_wanted]
 
 
@@ -173,14 +173,24 @@ def choose_index(
     )
 
 
+def indexed_columns(table: Table) -> list[tuple[str, ...]]:
+    """The columns of each index beside the key's.
+
+    The day, every foreign key (by which a vanished member is quickly known to be unused), and what is looked for.
+    """
+    wanted = (table.day, *table.references)
+    indexes: list[tuple[str, ...]] = [(column,) for column in wanted if column and (column,) != table.key]
+    return [*indexes, *(named[table.name] for named in (NATURAL_KEYS, RANKED_BY) if table.name in named)]
+
+
 def identifier(table: Table) -> sql.Identifier:
     """The table's name in the warehouse."""
     return sql.Identifier(table.layer, table.name)
 
 
-def month_identifier(month: date) -> sql.Identifier:
-    """The name of a month's partition of `gold.fact_sale`."""
-    return sql.Identifier(FACT_SALE.layer, f"{FACT_SALE.name}_{month:%Y_%m}")
+def month_identifier(month: date, schema: str = FACT_SALE.layer) -> sql.Identifier:
+    """The name of a month's partition of `gold.fact_sale`, or of what is to become it in another schema."""
+    return sql.Identifier(schema, f"{FACT_SALE.name}_{month:%Y_%m}")
 
 
 def existing_months(connection: psycopg.Connection) -> set[date]:
@@ -244,7 +254,7 @@ def _create(connection: psycopg.Connection, table: Table) -> None:
 def _index(connection: psycopg.Connection, table: Table) -> None:
     """Create the indexes that are missing, under the names that PostgreSQL would give them; drop those chosen away."""
     wanted = wanted_indexes(connection, table)
-    for columns in [*wanted, *(columns for columns in _indexes(table) if columns not in wanted)]:
+    for columns in [*wanted, *(columns for columns in indexed_columns(table) if columns not in wanted)]:
         name = f"{table.name}_{'_'.join(columns)}_idx"
         found = connection.execute("select to_regclass(%s)", [f"{table.layer}.{name}"]).fetchone()
         if found == (None,) and columns in wanted:
@@ -257,13 +267,6 @@ def _index(connection: psycopg.Connection, table: Table) -> None:
 def _definition(table: Table, column: str) -> sql.Composed:
     null = "" if table.nullable[column] else " not null"
     return sql.Identifier(column) + sql.SQL(f" {table.postgres_types[column]}{null}")
-
-
-def _indexes(table: Table) -> list[tuple[str, ...]]:
-    """The day, every foreign key (by which a vanished member is quickly known to be unused), and what is looked for."""
-    wanted = (table.day, *table.references)
-    indexes: list[tuple[str, ...]] = [(column,) for column in wanted if column and (column,) != table.key]
-    return [*indexes, *(named[table.name] for named in (NATURAL_KEYS, RANKED_BY) if table.name in named)]
 
 
 def _follow_contract(connection: psycopg.Connection, table: Table) -> None:

@@ -9,6 +9,7 @@ import polars as pl
 
 from retail_platform.contracts import (
     CUSTOMER_SEGMENT_MONTH,
+    DAY_QUALITY,
     DIM_COUNTRY,
     DIM_CUSTOMER,
     DIM_INVOICE,
@@ -99,11 +100,24 @@ def load(database: Database, lines: Sequence[Line], days: Collection[date]) -> N
                 "dim_invoice": invoices,
                 "fact_sale": facts,
                 "customer_segment_month": _segment_months(lines),
+                "day_quality": _day_quality(facts),
             },
             days={*days, *CLOSES},
             consumed={},
             run_id="test",
         )
+
+
+def _day_quality(facts: pl.DataFrame) -> pl.DataFrame:
+    """The accepted lines of each day and what they add up to; nothing was rejected."""
+    counts = dict.fromkeys((name for name in DAY_QUALITY.schema if name.endswith("_rows")), pl.lit(0))
+    counts |= dict.fromkeys(("delivered_rows", "accepted_rows"), pl.len())
+    amounts = {
+        "accepted_amount": pl.col("total_amount").sum(),
+        "rejected_amount": pl.lit(0),
+        "acceptance_pct": pl.lit(100),
+    }
+    return _shaped(DAY_QUALITY, facts.group_by("sale_month", "sale_date").agg(**counts, **amounts))
 
 
 def _facts(lines: Sequence[Line]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -229,6 +229,14 @@ def test_every_partition_has_the_keys_and_indexes_of_the_parent(warehouse: psyco
     assert counts == [(8, 6)] * 3
 
 
+@pytest.mark.usefixtures("either_way")
+def test_what_a_killed_load_left_behind_is_dropped(warehouse: psycopg.Connection) -> None:
+    warehouse.execute("create schema gold_load; create table gold_load.fact_sale_2010_12 (half integer)")
+    load(warehouse, GOLD)
+    assert as_text(content(warehouse)) == rows(GOLD)
+    assert warehouse.execute("select to_regnamespace('gold_load')").fetchone() == (None,)
+
+
 def test_the_load_is_recorded(warehouse: psycopg.Connection) -> None:
     load(warehouse, GOLD)
     result = load(warehouse, GOLD.of([FIRST]), version=7)
@@ -247,6 +255,16 @@ def test_rows_of_a_day_that_is_not_loaded_are_refused(warehouse: psycopg.Connect
 def test_a_missing_dimension_is_refused(warehouse: psycopg.Connection) -> None:
     with pytest.raises(ValueError, match="dim_product"):
         load(warehouse, replace(GOLD, dimensions={n: f for n, f in GOLD.dimensions.items() if n != "dim_product"}))
+
+
+def test_an_unchanged_dimension_may_be_left_out(warehouse: psycopg.Connection) -> None:
+    load(warehouse, GOLD)
+    before, tables = content(warehouse), GOLD.of([FIRST]).tables
+    del tables["dim_product"]
+    unchanged = {"dim_product"}
+    result = load_gold(warehouse, tables=tables, days=[FIRST], consumed={}, run_id="again", unchanged=unchanged)
+    assert content(warehouse) == before
+    assert result.changes["dim_product"] == UNTOUCHED
 
 
 def test_planner_knows_a_table_after_its_first_load(warehouse: psycopg.Connection) -> None:

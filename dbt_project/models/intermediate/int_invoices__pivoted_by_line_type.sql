@@ -1,4 +1,13 @@
-{{ config(materialized='incremental', incremental_strategy='day_range', unique_key='sale_date', on_schema_change='append_new_columns') }}
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='day_range',
+        unique_key='sale_date',
+        on_schema_change='append_new_columns',
+        pre_hook=many_facts('set local enable_partitionwise_aggregate = on'),
+        indexes=[{'columns': ['sale_date']}],
+    )
+}}
 
 with
 

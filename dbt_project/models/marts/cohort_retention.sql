@@ -1,10 +1,7 @@
 with
 
-invoices as (
-    select
-        *,
-        {{ month_of('sale_date') }} as sale_month
-    from {{ ref('int_invoices__pivoted_by_line_type') }}
+customer_months as (
+    select * from {{ ref('int_customers__summed_by_month') }}
 ),
 
 customers as (
@@ -39,14 +36,14 @@ cohort_months as (
 activity as (
     select
         customers.cohort_month,
-        invoices.sale_month,
-        count(distinct invoices.customer_id) filter (where not invoices.is_cancelled) as active_customer_count,
-        sum(invoices.net_revenue) as net_revenue,
-        {{ whole_sum('invoices.net_revenue_eur') }} as net_revenue_eur,
-        {{ whole_sum('invoices.net_revenue_usd') }} as net_revenue_usd
-    from invoices
-    inner join customers on invoices.customer_id = customers.customer_id
-    group by customers.cohort_month, invoices.sale_month
+        customer_months.sale_month,
+        count(*) filter (where customer_months.order_count > 0) as active_customer_count,
+        sum(customer_months.net_revenue) as net_revenue,
+        {{ whole_sum('customer_months.net_revenue_eur') }} as net_revenue_eur,
+        {{ whole_sum('customer_months.net_revenue_usd') }} as net_revenue_usd
+    from customer_months
+    inner join customers on customer_months.customer_id = customers.customer_id
+    group by customers.cohort_month, customer_months.sale_month
 ),
 
 retained as (

@@ -1,23 +1,11 @@
 with
 
-invoices as (
-    select
-        *,
-        {{ month_of('sale_date') }} as sale_month
-    from {{ ref('int_invoices__pivoted_by_line_type') }}
+summed as (
+    select * from {{ ref('int_countries__summed_by_month') }}
 ),
 
 countries as (
     select * from {{ ref('stg_warehouse__dim_country') }}
-),
-
-summed as (
-    select
-        country_key,
-        sale_month,
-        {{ sales_measures() }}
-    from invoices
-    group by country_key, sale_month
 ),
 
 named as (

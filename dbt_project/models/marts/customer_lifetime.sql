@@ -1,7 +1,7 @@
 with
 
-invoices as (
-    select * from {{ ref('int_invoices__pivoted_by_line_type') }}
+customer_months as (
+    select * from {{ ref('int_customers__summed_by_month') }}
 ),
 
 customers as (
@@ -9,23 +9,22 @@ customers as (
 ),
 
 newest as (
-    select max(sale_date) as as_of_date from invoices
+    select max(sale_date) as as_of_date from {{ ref('daily_sales') }}
 ),
 
 summed as (
     select
         customer_id,
-        min(sale_date) filter (where not is_cancelled) as first_order_date,
-        max(sale_date) filter (where not is_cancelled) as last_order_date,
-        count(distinct invoice_key) filter (where not is_cancelled) as order_count,
-        count(distinct invoice_key) filter (where is_cancelled) as cancelled_order_count,
-        coalesce(sum(net_revenue) filter (where not is_cancelled), 0)::numeric(18, 4) as total_spent,
+        min(first_order_date) as first_order_date,
+        max(last_order_date) as last_order_date,
+        sum(order_count)::bigint as order_count,
+        sum(cancelled_order_count)::bigint as cancelled_order_count,
+        sum(total_spent)::numeric(18, 4) as total_spent,
         sum(net_revenue)::numeric(18, 4) as net_revenue,
         sum(product_revenue)::numeric(18, 4) as product_revenue,
         {{ whole_sum('net_revenue_eur') }} as net_revenue_eur,
         {{ whole_sum('net_revenue_usd') }} as net_revenue_usd
-    from invoices
-    where customer_id is not null
+    from customer_months
     group by customer_id
 ),
 

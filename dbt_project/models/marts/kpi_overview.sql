@@ -1,7 +1,11 @@
 with
 
-invoices as (
-    select * from {{ ref('int_invoices__pivoted_by_line_type') }}
+days as (
+    select * from {{ ref('daily_sales') }}
+),
+
+buyers as (
+    select * from {{ ref('int_customers__ordered_by_day') }}
 ),
 
 customers as (
@@ -15,7 +19,7 @@ newest as (
         max(sale_date) as today,
         {{ month_of('max(sale_date)') }} as month_start,
         date_trunc('year', max(sale_date)::timestamp)::date as year_start
-    from invoices
+    from days
     having count(*) > 0
 ),
 
@@ -51,13 +55,32 @@ sales as (
     select
         spans.period,
         spans.span,
-        {{ sales_measures() }}
+        {{ added_up_measures() }}
     from spans
-    left join invoices
+    left join days
         on
-            invoices.sale_date >= spans.from_date
-            and invoices.sale_date < spans.to_date
+            days.sale_date >= spans.from_date
+            and days.sale_date < spans.to_date
     group by spans.period, spans.span
+),
+
+orders as (
+    select
+        period,
+        span,
+        count(*) as customer_count
+    from (
+        select distinct
+            spans.period,
+            spans.span,
+            buyers.customer_id
+        from spans
+        inner join buyers
+            on
+                buyers.sale_date >= spans.from_date
+                and buyers.sale_date < spans.to_date
+    ) as distinct_buyers
+    group by period, span
 ),
 
 first_orders as (
@@ -83,6 +106,10 @@ metrics as (
         on
             sales.period = first_orders.period
             and sales.span = first_orders.span
+    left join orders
+        on
+            sales.period = orders.period
+            and sales.span = orders.span
     cross join lateral (
         values
         ('net_revenue', 1, 'amount', sales.net_revenue),
@@ -90,7 +117,7 @@ metrics as (
         ('cancelled_amount', 3, 'amount', sales.cancelled_amount),
         ('avg_order_value', 4, 'amount', sales.avg_order_value),
         ('order_count', 5, 'count', sales.order_count),
-        ('customer_count', 6, 'count', sales.customer_count),
+        ('customer_count', 6, 'count', coalesce(orders.customer_count, 0)),
         ('new_customer_count', 7, 'count', first_orders.new_customer_count),
         ('unit_count', 8, 'count', sales.unit_count),
         -- A span without a line lacks no rate.

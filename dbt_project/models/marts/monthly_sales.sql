@@ -1,10 +1,14 @@
 with
 
-invoices as (
+days as (
     select
         *,
         {{ month_of('sale_date') }} as sale_month
-    from {{ ref('int_invoices__pivoted_by_line_type') }}
+    from {{ ref('daily_sales') }}
+),
+
+customer_months as (
+    select * from {{ ref('int_customers__summed_by_month') }}
 ),
 
 calendar as (
@@ -18,9 +22,18 @@ customers as (
 summed as (
     select
         sale_month,
-        count(distinct sale_date) as trading_day_count,
-        {{ sales_measures() }}
-    from invoices
+        count(*) as trading_day_count,
+        {{ added_up_measures() }}
+    from days
+    group by sale_month
+),
+
+buyers as (
+    select
+        sale_month,
+        count(*) as customer_count
+    from customer_months
+    where order_count > 0
     group by sale_month
 ),
 
@@ -44,11 +57,13 @@ compared as (
         calendar.fiscal_year,
         calendar.fiscal_quarter,
         summed.sale_month < max(summed.sale_month) over () as is_closed,
+        coalesce(buyers.customer_count, 0) as customer_count,
         coalesce(first_orders.new_customer_count, 0) as new_customer_count,
         {{ percent_change('summed.net_revenue', 'previous_month.net_revenue') }} as previous_month_change_pct,
         {{ percent_change('summed.net_revenue', 'previous_year.net_revenue') }} as previous_year_change_pct
     from summed
     inner join calendar on summed.sale_month = calendar.calendar_date
+    left join buyers on summed.sale_month = buyers.sale_month
     left join first_orders on summed.sale_month = first_orders.sale_month
     left join summed as previous_month
         on previous_month.sale_month = summed.sale_month - interval '1 month'

@@ -12,13 +12,8 @@ products as (
 buyers as (
     select
         stock_code,
-        count(*) as customer_count
-    from (
-        select distinct
-            stock_code,
-            unnest(customer_ids) as customer_id
-        from product_months
-    ) as distinct_buyers
+        sum(new_customer_count)::bigint as customer_count
+    from {{ ref('int_products__gained_customers') }}
     group by stock_code
 ),
 
