@@ -1,4 +1,4 @@
-"""Java for Spark as tests want it: processes that live for seconds, a third of which goes into compiling them well."""
+"""Java for Spark as tests want it: for processes that live for seconds and would spend a third of them compiling."""
 
 import os
 

@@ -133,8 +133,9 @@ def test_a_write_that_is_killed_leaves_nothing_that_vacuum_does_not_remove(tmp_p
     lake, january = Lake(tmp_path / "lake"), Days(date(2011, 1, 1), date(2011, 2, 1))
     lake.replace_days(BRONZE_DAYS, days((date(2011, 1, 3), "a")), [january])
     table = lake.path(BRONZE_DAYS)
-    with running([sys.executable, "-c", KILLED, str(lake.root)], tmp_path / "killed.log") as process:
-        waited(lambda: list(table.glob(f"{STAGING}*/_temporary/**/*.parquet")), process, tmp_path / "killed.log")
+    log, write = tmp_path / "killed.log", [sys.executable, "-c", KILLED, str(lake.root)]
+    with running(write, log, TMPDIR=str(tmp_path)) as process:
+        waited(lambda: list(table.glob(f"{STAGING}*/_temporary/**/*.parquet")), process, log)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert list(table.glob(f"{STAGING}*/**/*.parquet"))
