@@ -51,8 +51,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def run(lake: Lake, instance: dg.DagsterInstance) -> tuple[dict[str, Any], dict[str, bool]]:
     """Judge customers and materialise the asset: its metadata, and what its checks say."""
     months = nw.from_native(lake.scan(CUSTOMER_MONTHS))
-    versions = customer_versions(months, lake.months(SILVER_SALES)[-1]).to_native().collect()
-    lake.replace(DIM_CUSTOMER, customer_dimension(versions))
+    versions = customer_versions(months, lake.months(SILVER_SALES)[-1])
+    lake.replace(DIM_CUSTOMER, customer_dimension(versions).to_native().collect())
     result = dg.materialize([customer_segment_month], resources={"lake": lake}, instance=instance, raise_on_error=False)
     checks = {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
     events = result.asset_materializations_for_node("customer_segment_month")
