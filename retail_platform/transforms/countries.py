@@ -10,6 +10,7 @@ import polars as pl
 
 from retail_platform.contracts import DIM_COUNTRY
 from retail_platform.transforms.keys import UNKNOWN_KEY, surrogate_keys
+from retail_platform.transforms.sales import NOT_TEXT
 
 UNKNOWN_COUNTRIES = {
     UNKNOWN_KEY: "Unspecified",
@@ -94,4 +95,6 @@ def unplaced_lines(lines: nw.LazyFrame[Any], spellings: nw.LazyFrame[Any]) -> nw
 
 
 def _with_spelling(lines: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-    return lines.with_columns(spelling=nw.col("country").str.strip_chars().str.to_lowercase())
+    # The capital I with a dot is the one letter whose lower case, in some engines, is one of the alphabet.
+    country = nw.col("country").str.strip_chars(NOT_TEXT).str.replace_all("\u0130", "i", literal=True)
+    return lines.with_columns(spelling=country.str.to_lowercase())

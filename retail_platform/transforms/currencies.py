@@ -2,8 +2,9 @@
 
 An amount goes through the euro by the rates as published, in whole numbers, and is rounded once: half away from zero to
 4 places. A rounded cross rate is never multiplied with (as article 4 of regulation (EC) 1103/97 has it for national
-currency units). That takes whole numbers of 128 bits, which Polars and DuckDB have and pandas has not. Where the rates
-come from stays out (`providers/`).
+currency units). The products take 33 digits, which every engine has as decimals; a division of those none has exactly
+(Spark rounds it, pandas refuses it), so that a quotient is guessed first and what is left of the product then tells the
+last digits. Where the rates come from stays out (`providers/`).
 """
 
 from collections.abc import Sequence
@@ -13,12 +14,18 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 
+from retail_platform.transforms.decimals import of_units, whole_units
+
 MAX_AGE = timedelta(days=7)
 """How long a fixing holds. The longest pause of the ECB since 1999 is 5 days (Easter, some Christmases); a currency
 that it no longer fixes ends a week later."""
 
 RATE_PLACES = 6
 """Decimal places of published rates; the ECB's have 6 at most."""
+RATE_UNITS = nw.Decimal(15, 0)
+"""A rate in whole numbers of its last place: below 1,000 million units of a currency for one euro."""
+GUESS_ERROR = 1_000
+"""More than a quotient below 2 x 10^18 is off, when it comes from floating-point numbers (53 bits)."""
 CROSS_PLACES = 10
 DAILY_RATES = ("rate_date", "currency_code", "per_eur", "per_shop", "fixed_on", "age_days")
 AMOUNT_PLACES = 4
@@ -55,8 +62,8 @@ def daily_rates(fixings: pl.DataFrame, first: date, last: date, shop_currency: s
     crossed = _with_ratio(
         nw.from_native(filled.join(shop, on="rate_date", how="left").lazy()),
         "per_shop",
-        _units(nw.col("per_eur"), RATE_PLACES) * 10**CROSS_PLACES,
-        _units(nw.col("shop_rate"), RATE_PLACES),
+        whole_units(nw.col("per_eur"), RATE_PLACES) * nw.lit(str(10**CROSS_PLACES)).cast(nw.Decimal(11, 0)),
+        whole_units(nw.col("shop_rate"), RATE_PLACES).cast(RATE_UNITS),
         CROSS_PLACES,
     )
     age = (pl.col("rate_date") - pl.col("fixed_on")).dt.total_days().cast(pl.Int16)
@@ -98,17 +105,12 @@ def add_amounts(
         )
     )
     converted = rows.join(by_day, left_on=day, right_on="rate_date", how="left")
-    shop = _units(nw.col(of_currency[shop_currency]), RATE_PLACES)
+    shop = whole_units(nw.col(of_currency[shop_currency]), RATE_PLACES).cast(RATE_UNITS)
     for code in currencies:
-        product = _units(nw.col(amount), AMOUNT_PLACES) * _units(nw.col(of_currency[code]), RATE_PLACES)
+        rate = whole_units(nw.col(of_currency[code]), RATE_PLACES).cast(RATE_UNITS)
+        product = whole_units(nw.col(amount), AMOUNT_PLACES) * rate
         converted = _with_ratio(converted, f"{amount}_{code.lower()}", product, shop, AMOUNT_PLACES)
     return converted.drop(*of_currency.values())
-
-
-def _units(decimal: nw.Expr, places: int) -> nw.Expr:
-    """A decimal as a whole number of its last place; the wider type is for DuckDB, which would overflow."""
-    whole: nw.Expr = decimal.cast(nw.Decimal(24, places)) * 10**places
-    return whole.cast(nw.Int128)
 
 
 def _with_ratio(
@@ -119,11 +121,17 @@ def _with_ratio(
     In steps, each a column: as one expression Polars computes the shared parts again and again (1.6 s a million rows).
     """
     terms = rows.with_columns(_numerator=numerator, _denominator=denominator)
-    whole = terms.with_columns(
-        _whole=(2 * nw.col("_numerator").abs() + nw.col("_denominator")) // (2 * nw.col("_denominator"))
-    )
+    size, divisor = nw.col("_numerator").abs(), nw.col("_denominator")
+    ratio = size.cast(nw.Float64) / divisor.cast(nw.Float64)
+    # Never above the quotient, so that nothing negative is divided, which engines round differently.
+    guess = nw.when(ratio < 2 * AMOUNT_UNITS).then(ratio).cast(nw.Int64) - GUESS_ERROR
+    guessed = terms.with_columns(_guess=guess)
+    left = (size - nw.col("_guess").cast(nw.Decimal(19, 0)) * divisor).cast(nw.Int64)
+    remaining = guessed.with_columns(_left=left, _denominator=divisor.cast(nw.Int64))
+    rounded = (2 * nw.col("_left") + nw.col("_denominator")) // (2 * nw.col("_denominator"))
+    whole = remaining.with_columns(_whole=nw.col("_guess") + rounded)
     fits = nw.when(nw.col("_whole") < AMOUNT_UNITS).then(nw.col("_whole"))
     signed = whole.with_columns(_whole=nw.when(nw.col("_numerator") < 0).then(fits * -1).otherwise(fits))
-    last_place = nw.lit(f"0.{1:0{places}d}").cast(nw.Decimal(places, places))
-    scaled = (nw.col("_whole").cast(nw.Decimal(18 + places, places)) * last_place).cast(nw.Decimal(18, places))
-    return signed.with_columns(scaled.alias(name)).drop("_numerator", "_denominator", "_whole")
+    return signed.with_columns(of_units(nw.col("_whole"), places).alias(name)).drop(
+        "_numerator", "_denominator", "_guess", "_left", "_whole"
+    )

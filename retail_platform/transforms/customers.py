@@ -9,6 +9,7 @@ from typing import Any
 import narwhals as nw
 
 from retail_platform.contracts import CUSTOMER_MONTHS, DIM_CUSTOMER
+from retail_platform.transforms.decimals import of_units, whole_units
 from retail_platform.transforms.keys import UNKNOWN_KEY, surrogate_keys
 from retail_platform.transforms.segments import NOT_JUDGED, NOT_SCORED, rfm_segment, value_tier
 from retail_platform.transforms.versions import (
@@ -74,10 +75,17 @@ def score_customers(months: nw.LazyFrame[Any], first_close: date, last_close: da
         .agg(nw.col("last_order_date").max(), nw.col("orders").sum(), nw.col("product_revenue").sum())
         .filter(nw.col("orders") > 0)
     )
-    scored = bought.with_columns(
-        recency_score=_score("last_order_date"),
+    # pandas ranks neither days nor decimals.
+    day = nw.col("last_order_date").dt
+    ranked = bought.with_columns(
+        recency=(day.year().cast(nw.Int64) * 10_000 + day.month().cast(nw.Int64) * 100 + day.day().cast(nw.Int64)),
+        orders=nw.col("orders").cast(nw.Int64),
+        revenue=whole_units(nw.col("product_revenue"), 4).cast(nw.Int64),
+    )
+    scored = ranked.with_columns(
+        recency_score=_score("recency"),
         frequency_score=_score("orders"),
-        monetary_score=_score("product_revenue"),
+        monetary_score=_score("revenue"),
     )
     return scored.select("customer_id", "close", *SCORES, rfm_segment().alias("rfm_segment"))
 
@@ -215,9 +223,8 @@ def _with_judging_close(versions: nw.LazyFrame[Any], first: nw.LazyFrame[Any], l
     registered = first.select(
         "customer_id", nw.col("first_date").alias("registration_date"), nw.col("sale_month").alias("first_close")
     )
-    is_current = nw.col("valid_to").is_null()
     dated = versions.join(registered, on="customer_id", how="left").with_columns(
-        close=nw.when(is_current).then(nw.lit(last_close)).otherwise(months_later("valid_to", -2))
+        close=months_later("valid_to", -2).fill_null(last_close)
     )
     in_force = (nw.col("close") >= nw.col("first_close")) & (months_later("close", 1) >= nw.col("valid_from"))
     return dated.with_columns(close=nw.when(in_force).then(nw.col("close")))
@@ -258,10 +265,9 @@ def _with_totals(
 
 def _average(amount: str, count: str) -> nw.Expr:
     """Amount by count, rounded half up to 4 places in whole ten-thousandths; null where the count is 0."""
-    smallest = (nw.col(amount) * 10_000).cast(nw.Int64)
+    smallest = whole_units(nw.col(amount), 4).cast(nw.Int64)
     counted = nw.when(nw.col(count) > 0).then(nw.col(count))
-    rounded = (2 * smallest + counted) // (2 * counted)
-    return (rounded.cast(nw.Decimal(22, 0)) * nw.lit("0.0001").cast(nw.Decimal(5, 4))).cast(MONEY)
+    return of_units((2 * smallest + counted) // (2 * counted), 4)
 
 
 def _guest(versions: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:

@@ -9,6 +9,7 @@ import narwhals as nw
 
 from retail_platform.contracts import DAY_QUALITY
 from retail_platform.contracts.silver import REJECT_REASONS
+from retail_platform.transforms.decimals import of_units
 
 DAY = ("sale_month", "sale_date")
 REASONS = tuple(reason for reason in REJECT_REASONS if f"{reason}_rows" in DAY_QUALITY.schema)
@@ -62,5 +63,4 @@ def _with_rates(days: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     )
     delivered = nw.col("delivered_rows")
     ten_thousandths = (2 * 1_000_000 * nw.col("accepted_rows") + delivered) // (2 * delivered)
-    smallest = nw.lit("0.0001").cast(nw.Decimal(5, 4))
-    return typed.with_columns(acceptance_pct=(ten_thousandths.cast(nw.Decimal(9, 0)) * smallest).cast(nw.Decimal(9, 4)))
+    return typed.with_columns(acceptance_pct=of_units(ten_thousandths, 4).cast(nw.Decimal(9, 4)))

@@ -44,8 +44,8 @@ def fact_sales(
         One row per line (contract `FactSale`), in no order. Cost, tax and discount have no basis in the source: null.
     """
     months = lines.select("sale_month").unique()
-    by_product = monthly_keys(products, "stock_code", "product_key", months)
-    by_customer = monthly_keys(customers, "customer_id", "customer_key", months)
+    by_product = monthly_keys(products, months, "stock_code", "product_key")
+    by_customer = monthly_keys(customers, months, "customer_id", "customer_key")
     day = nw.col("sale_date").dt
     keyed = (
         surrogate_keys(lines, INVOICE, "invoice_key")
@@ -87,14 +87,14 @@ def invoices(lines: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     return with_missing(surrogate_keys(summed, INVOICE, "invoice_key"), DIM_INVOICE.schema)
 
 
-def monthly_keys(versions: nw.LazyFrame[Any], member: str, key: str, months: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+def monthly_keys(versions: nw.LazyFrame[Any], months: nw.LazyFrame[Any], member: str, key: str) -> nw.LazyFrame[Any]:
     """The key of each member in each month.
 
     Args:
         versions: a versioned dimension with half-open [valid_from, valid_to).
-        member: its natural key, for example stock_code.
+        months: sale_month, first days of months, each once; on the same engine.
+        member: the natural key of the dimension, for example stock_code.
         key: its surrogate key, for example product_key.
-        months: sale_month, first days of months, each once.
 
     Returns:
         (member, sale_month, key), one row per member and month in which a version holds.
@@ -124,7 +124,7 @@ def rekeyed_months(
     """
     spans = nw.from_native(pl.LazyFrame({"sale_month": list(months)}, schema={"sale_month": pl.Date}))
     old, new = (
-        monthly_keys(nw.from_native(frame.lazy()), member, key, spans).to_native().collect()
+        monthly_keys(nw.from_native(frame.lazy()), spans, member, key).to_native().collect()
         for frame in (before, after)
     )
     moved = old.join(new, on=[member, "sale_month"], how="left", suffix="_now").filter(

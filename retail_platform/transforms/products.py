@@ -11,6 +11,7 @@ import narwhals as nw
 
 from retail_platform.contracts import DIM_PRODUCT, PRODUCT_MONTHS
 from retail_platform.transforms.categories import UNCLASSIFIED
+from retail_platform.transforms.decimals import whole_units
 from retail_platform.transforms.keys import surrogate_keys
 from retail_platform.transforms.versions import (
     carry_forward,
@@ -106,12 +107,13 @@ def product_versions(months: nw.LazyFrame[Any], open_month: date) -> nw.LazyFram
     judged = nw.concat([_first_days(months), _closes(months, open_month)], how="vertical")
     known = carry_forward(judged, ["description", "price"], "stock_code")
     compared = with_previous(known, ["description", "price"], "stock_code")
-    price, previous = nw.col("price"), nw.col("previous_price")
-    is_far = ~price.is_null() & (previous.is_null() | ((price - previous).abs() * 10 > previous).fill_null(False))
+    price, previous = (whole_units(nw.col(name), 4).cast(nw.Int64) for name in ("price", "previous_price"))
+    # More than 10 %: of whole numbers, that is above the tenth rounded down.
+    is_far = ~price.is_null() & (previous.is_null() | ((price - previous).abs() > previous // 10).fill_null(False))
     marked = compared.with_columns(is_repriced=nw.col("is_first") | is_far)
     # A price that moved less than the rule asks stays unpublished, but is what the next month is compared with.
     in_force = carry_forward(
-        marked.with_columns(recommended_price=nw.when(nw.col("is_repriced")).then(price)),
+        marked.with_columns(recommended_price=nw.when(nw.col("is_repriced")).then(nw.col("price"))),
         ["recommended_price"],
         "stock_code",
     )

@@ -15,10 +15,14 @@ from retail_platform.contracts import SILVER_REJECTS, SILVER_SALES
 from retail_platform.contracts.rules import ACROSS_ROWS, DUPLICATE_LINE, RULES, SUPERSEDED, Rule
 from retail_platform.lakehouse.mapping import TEXT_COLUMNS, CodeRule, Mapping
 
-QUANTITY = r"^[+-]?0*[0-9]{1,10}(\.0+)?$"
-PRICE = r"^[+-]?0*([0-9]{1,13}(\.[0-9]*)?|\.[0-9]+)$"
+QUANTITY = r"^[+-]?0*[0-9]{1,10}(?:\.0+)?$"
+PRICE = r"^[+-]?0*(?:[0-9]{1,13}(?:\.[0-9]*)?|\.[0-9]+)$"
 """At most thirteen digits before the point, so that rounding cannot leave numeric(18,4)."""
 WHOLE_NUMBER_OF_A_FLOAT = r"^[0-9]+\.0+$"
+NOT_TEXT = " \t\r\n\u00a0\u0085\u2028\u2029"
+"""Trimmed off every text; the last three end lines, and of Spark's expressions `$` would match before them."""
+NOT_UPPERED = "[^ -~\u00a1-\u00de\u00e0-\u0148\u014a-\u017f\u0391-\u03a9\u03b1-\u03c9\u0400-\u04ff]"
+"""Beyond the letters of Latin, Greek and Cyrillic engines differ in what upper case is: of `ß`, SS, ẞ or ß."""
 
 MAX_QUANTITY = 2**31 - 1
 MAX_AMOUNT = 10**14
@@ -99,7 +103,7 @@ def type_rows(rows: nw.LazyFrame[Any], mapping: Mapping, rules: Sequence[Rule] =
     renamed = rows.with_columns(*(nw.col(name).alias(f"raw_{name}") for name in TEXT_COLUMNS))
     cleaned = renamed.with_columns(
         invoice_no=_text("invoice_no"),
-        stock_code=_text("stock_code").str.to_uppercase(),
+        stock_code=_upper(_text("stock_code")),
         description=_text("description").str.replace_all(r"[ \t\r\n]{2,}|[\t\r\n]", " "),
         customer_id=_customer_id(_text("customer_id")),
         country=_text("country"),
@@ -108,7 +112,7 @@ def type_rows(rows: nw.LazyFrame[Any], mapping: Mapping, rules: Sequence[Rule] =
         keeps_repeats=nw.lit(mapping.repeats == "keep") | _is_waived(mapping, "duplicate_line"),
     )
     priced = cleaned.with_columns(
-        amount=nw.col("quantity").cast(nw.Decimal(10, 0)) * nw.col("unit_price"),
+        amount=nw.col("quantity").cast(nw.Decimal(19, 0)) * nw.col("unit_price"),
         is_cancelled=_starts_with_any("invoice_no", mapping.prefixes.cancelled),
         is_adjustment=_starts_with_any("invoice_no", mapping.prefixes.adjustment) & ~_is_waived(mapping, "adjustment"),
         is_test=_starts_with_any("stock_code", mapping.prefixes.test),
@@ -173,8 +177,13 @@ def cleaned_invoice() -> nw.Expr:
 
 def _text(column: str) -> nw.Expr:
     """Trimmed text without NUL characters, which PostgreSQL cannot hold; nothing left is null."""
-    trimmed = nw.col(column).str.replace_all("\x00", "", literal=True).str.strip_chars(" \t\r\n\u00a0")
+    trimmed = nw.col(column).str.replace_all("\x00", "", literal=True).str.strip_chars(NOT_TEXT)
     return nw.when(trimmed != "").then(trimmed)
+
+
+def _upper(text: nw.Expr) -> nw.Expr:
+    """Text in upper case; as it is where engines differ in what that means."""
+    return nw.when(text.str.contains(NOT_UPPERED)).then(text).otherwise(text.str.to_uppercase())
 
 
 def _number(column: str, decimal: str) -> nw.Expr:
@@ -209,12 +218,12 @@ def _unit_price(text: nw.Expr) -> nw.Expr:
 
 
 def _before_point(text: nw.Expr) -> nw.Expr:
-    return text.str.split(".").list.get(0)
+    return text.str.replace_all("[.].*", "")
 
 
 def _after_point(text: nw.Expr) -> nw.Expr:
-    """What stands after the point, empty without one (the point added makes sure of a second piece)."""
-    return nw.concat_str(text, nw.lit(".")).str.split(".").list.get(1)
+    """What stands after the point, empty without one."""
+    return text.str.replace_all("^[^.]*[.]?", "")
 
 
 def _starts_with_any(column: str, prefixes: Sequence[str]) -> nw.Expr:

@@ -9,6 +9,9 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 
+DAYS_OF_A_MONTH = 30.436875
+"""Of the Gregorian calendar, on average; twelve months begin at most 3 days before or after as many of these."""
+
 
 def months_later(column: str, months: int) -> nw.Expr:
     """The date so many months after the date in a column.
@@ -17,7 +20,9 @@ def months_later(column: str, months: int) -> nw.Expr:
         column: a column of first days of months.
         months: how many months, negative for earlier.
     """
-    return nw.col(column).dt.offset_by(f"{months}mo").cast(nw.Date)
+    # In pandas nothing is moved by months. So many average months and a half end in the middle of the month meant.
+    days = round(months * DAYS_OF_A_MONTH + DAYS_OF_A_MONTH / 2)
+    return nw.col(column).cast(nw.Date).dt.offset_by(f"{days}d").dt.truncate("1mo").cast(nw.Date)
 
 
 def carry_forward(
@@ -88,7 +93,8 @@ def with_missing(frame: nw.LazyFrame[Any], schema: pl.Schema) -> nw.LazyFrame[An
         schema: the columns of the contract.
     """
     known = frame.collect_schema().names()
-    types = nw.Schema.from_polars(schema)
+    # pandas has no null of a type that is not Arrow's; its frames get the types of the contract when they are read.
+    types = nw.Schema.from_polars(schema) if not frame.implementation.is_pandas() else dict.fromkeys(schema)
     return frame.select(
         nw.col(name) if name in known else nw.lit(None, dtype=dtype).alias(name) for name, dtype in types.items()
     )

@@ -50,8 +50,10 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 def judge(lake: Lake) -> pl.DataFrame:
     months = nw.from_native(lake.scan(CUSTOMER_MONTHS))
-    versions = customer_versions(months, lake.months(SILVER_SALES)[-1]).to_native().collect()
-    return customer_dimension(versions)
+    dimension: pl.DataFrame = (
+        customer_dimension(customer_versions(months, lake.months(SILVER_SALES)[-1])).to_native().collect()
+    )
+    return dimension
 
 
 def run(

@@ -215,7 +215,8 @@ def test_product_versions_are_those_of_the_rules_in_sql(
     expected = silver.sql(PRODUCT_VERSIONS, params={"open_month": OPEN_MONTH}).pl()
 
     PRODUCT_MONTHS.contract.validate(months)
-    DIM_PRODUCT.contract.validate(product_dimension(versions, months, PRODUCT_CATEGORY.empty()))
+    frames = (nw.from_native(frame.lazy()) for frame in (versions, months, PRODUCT_CATEGORY.empty()))
+    DIM_PRODUCT.contract.validate(product_dimension(*frames).collect().to_native())
     assert expected.height > 15_000
     assert_frame_equal(versions, expected.select(versions.columns), check_row_order=False)
 
@@ -224,8 +225,8 @@ def test_customer_versions_are_those_of_the_rules_in_sql(
     silver: duckdb.DuckDBPyConnection, lines: nw.LazyFrame[Any]
 ) -> None:
     months = customer_months(lines).collect().to_native()
-    versions = customer_versions(nw.from_native(months.lazy()), OPEN_MONTH).collect().to_native()
-    dimension = customer_dimension(versions)
+    versions = customer_versions(nw.from_native(months.lazy()), OPEN_MONTH)
+    dimension = customer_dimension(versions).collect().to_native()
     scores = [(r, f, m, segment_of(r, f, m)) for r, f, m in product(range(1, 6), repeat=3)]
     silver.register("segments", pl.DataFrame(scores, schema=["r", "f", "m", "segment"], orient="row").to_arrow())
     expected = silver.sql(CUSTOMER_VERSIONS, params={"open_month": OPEN_MONTH}).pl()

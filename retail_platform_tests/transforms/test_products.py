@@ -155,10 +155,16 @@ def test_versions_follow_each_other(engine: Engine) -> None:
     assert found == [(1, START[0], FEBRUARY, False), (2, FEBRUARY, MARCH, False), (3, MARCH, None, True)]
 
 
+def dimension_of(versions: nw.LazyFrame[Any], months: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFrame:
+    months_and_categories = (nw.from_native(frame.lazy()) for frame in (months, categories))
+    dimension: pl.DataFrame = product_dimension(versions, *months_and_categories).collect().to_native()
+    return dimension.sort("stock_code", "version")
+
+
 def test_the_dimension_fits_its_contract() -> None:
     months = product_month_rows(month(JANUARY, "CUP", "1.00"), month(FEBRUARY, "JUG", "1.00"))
-    versions = product_versions(nw.from_native(months.lazy()), APRIL).collect().to_native()
-    dimension = product_dimension(versions, months, PRODUCT_CATEGORY.empty())
+    summaries = nw.from_native(months.lazy())
+    dimension = dimension_of(product_versions(summaries, APRIL), months, PRODUCT_CATEGORY.empty())
 
     DIM_PRODUCT.contract.validate(dimension)
     assert dimension["version"].to_list() == [1, 2, 3]
@@ -185,7 +191,7 @@ def test_a_product_is_what_its_description_says_and_nothing_else_is() -> None:
     row = ("MUG", "Dining", "Mugs", 0.9, False, "Maker", "Retrospot")
     categories = pl.DataFrame([row], schema=PRODUCT_CATEGORY.schema, orient="row")
 
-    dimension = product_dimension(versions, months, categories)
+    dimension = dimension_of(nw.from_native(versions.lazy()), months, categories)
 
     assert dimension.select("stock_code", "category", "subcategory", "brand", "product_family").rows() == [
         ("1", "Dining", "Mugs", "Maker", "Retrospot"),

@@ -38,8 +38,9 @@ def history_of(months: pl.DataFrame, open_month: date) -> pl.DataFrame:
 
 
 def dimension_of(months: pl.DataFrame, open_month: date) -> pl.DataFrame:
-    versions = customer_versions(nw.from_native(months.lazy()), open_month).collect().to_native()
-    return customer_dimension(versions)
+    versions = customer_versions(nw.from_native(months.lazy()), open_month)
+    dimension: pl.DataFrame = customer_dimension(versions).collect().to_native()
+    return dimension
 
 
 def test_a_customer_has_a_row_for_every_closed_month_since_its_first() -> None:
