@@ -25,6 +25,7 @@ from retail_platform.contracts import (
     SILVER_SALES,
     Table,
 )
+from retail_platform.defs.closed import fingerprint, open_month, stands
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.partitions import days_of_run
 from retail_platform.defs.provided import provider_client, told
@@ -83,7 +84,12 @@ def calendar_and_countries(settings: dg.ResourceParam[Settings], lake: dg.Resour
 
 
 def versioned_dimension(
-    table: Table, sources: Sequence[Table], member: str, key: str, build: Callable[[Lake, date], pl.DataFrame]
+    table: Table,
+    sources: Sequence[Table],
+    member: str,
+    key: str,
+    build: Callable[[Lake, date], pl.DataFrame],
+    newcomers: Callable[[Lake, date], pl.DataFrame | None] | None = None,
 ) -> dg.AssetsDefinition:
     """The asset of a dimension with versions.
 
@@ -93,6 +99,7 @@ def versioned_dimension(
         member: its natural key.
         key: its surrogate key.
         build: makes all versions from the sources and the first day of the open month.
+        newcomers: gives the versions that are to be added when no other can have changed; None when one can.
     """
 
     @dg.multi_asset(
@@ -102,8 +109,16 @@ def versioned_dimension(
         pool=LAKE_POOL,
     )
     def dimension(lake: dg.ResourceParam[Lake]) -> Results:
-        months = lake.months(SILVER_SALES)
-        frame = build(lake, months[-1]) if months else table.empty()
+        month, consumed, made_from = open_month(lake), lake.position(sources[0]), None
+        if newcomers is not None:
+            made_from = fingerprint(month)
+            added = (
+                newcomers(lake, month) if stands(lake, table, Days(date.min, month), made_from, sources[0]) else None
+            )
+            if added is not None:
+                yield from _added(lake, table, added, member, key, made_from)
+                return
+        frame = build(lake, month) if lake.months(SILVER_SALES) else table.empty()
         yield from require(
             key_of(table),
             [
@@ -113,10 +128,38 @@ def versioned_dimension(
             ],
         )
         changed = rekeyed_months(lake.scan(table).collect(), frame, member, key, lake.months(FACT_SALE))
-        version = lake.replace(table, frame, changed)
+        version = lake.replace(table, frame, changed, consumed if made_from else None, made_from)
         yield written(lake, table, frame, version, current=int(frame["is_current"].sum()), rekeyed_months=len(changed))
 
     return dimension
+
+
+def _added(lake: Lake, table: Table, frame: pl.DataFrame, member: str, key: str, made_from: str) -> Results:
+    """Add versions of members that the dimension does not have."""
+    alike = lake.scan(table).join(frame.lazy().select(key), on=key, how="semi").collect()
+    unique = keys_are_unique(table, pl.concat([alike, frame]))
+    yield from require(key_of(table), [contract_holds(table, frame), unique, intervals_are_sound(frame, member)])
+    version = lake.version(table) if frame.is_empty() else lake.add(table, frame, note=made_from)
+    assert version is not None
+    yield written(lake, table, frame, version, rekeyed_months=0)
+
+
+def _new_customers(lake: Lake, month: date) -> pl.DataFrame | None:
+    """The customers first seen in the open month that `dim_customer` lacks, while no closed month has changed.
+
+    The open month makes no version of a known customer. None when one that was new in it is another now, or gone.
+    """
+    first = pl.col("version") == 1
+    versions = lake.scan(DIM_CUSTOMER).drop_nulls("customer_id")
+    known = versions.filter(first, pl.col("valid_from") < month).select("customer_id")
+    arrived = lake.scan_months(CUSTOMER_MONTHS, [month]).join(known, on="customer_id", how="anti")
+    judged = customer_versions(nw.from_native(arrived.collect(engine="streaming").lazy()), month).to_native().collect()
+    frame = customer_dimension(judged).drop_nulls("customer_id")
+    held = versions.filter(first, pl.col("valid_from") >= month).collect()
+    columns = list(DIM_CUSTOMER.schema)
+    if not held.join(frame, on=columns, how="anti", nulls_equal=True).is_empty():
+        return None
+    return frame.join(held, on="customer_id", how="anti")
 
 
 def _products(lake: Lake, open_month: date) -> pl.DataFrame:
@@ -134,7 +177,9 @@ dim_product = versioned_dimension(
     DIM_PRODUCT, (PRODUCT_MONTHS, PRODUCT_CATEGORY), "stock_code", "product_key", _products
 )
 
-dim_customer = versioned_dimension(DIM_CUSTOMER, (CUSTOMER_MONTHS,), "customer_id", "customer_key", _customers)
+dim_customer = versioned_dimension(
+    DIM_CUSTOMER, (CUSTOMER_MONTHS,), "customer_id", "customer_key", _customers, _new_customers
+)
 
 
 @dg.multi_asset(
