@@ -26,12 +26,13 @@ from retail_platform.contracts import (
     SILVER_SALES,
     Table,
 )
+from retail_platform.defs.closed import fingerprint, open_month, stands
 from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
 from retail_platform.defs.partitions import days_of_run
 from retail_platform.defs.provided import provider_client, told
 from retail_platform.defs.reports import BLOCKING, Checks, DaysWritten, check_specs, require, result_of, written
 from retail_platform.engines.base import Engine, Staged
-from retail_platform.engines.choose import Engines, Footprint
+from retail_platform.engines.choose import Choice, Engines, Footprint
 from retail_platform.engines.windows import RowsByDay, Window, rows_by_day
 from retail_platform.lakehouse.days import Days, days_in, next_month, stretches
 from retail_platform.lakehouse.lake import Lake
@@ -98,6 +99,7 @@ def versioned_dimension(
     member: str,
     key: str,
     build: Callable[[Engine, Lake, date], nw.LazyFrame[Any]],
+    newcomers: Callable[[Engine, Lake, date], pl.DataFrame | None] | None = None,
 ) -> dg.AssetsDefinition:
     """The asset of a dimension with versions.
 
@@ -107,6 +109,7 @@ def versioned_dimension(
         member: its natural key.
         key: its surrogate key.
         build: makes all versions from the sources and the first day of the open month, on an engine.
+        newcomers: gives the versions that are to be added when no other can have changed; None when one can.
     """
 
     @dg.multi_asset(
@@ -116,10 +119,17 @@ def versioned_dimension(
         pool=LAKE_POOL,
     )
     def dimension(lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engines]) -> Results:
-        months = lake.months(SILVER_SALES)
-        choice = engine.choose(VERSIONS, {None: lake.scan(sources[0]).select(pl.len()).collect().item()})
+        month, consumed, made_from = open_month(lake), lake.position(sources[0]), None
+        choice = engine.choose(VERSIONS, {None: lake.row_count(sources[0])})
         with engine.open(choice) as opened:
-            made = build(opened, lake, months[-1]) if months else opened.lazy(table.empty())
+            if newcomers is not None:
+                made_from = fingerprint(month)
+                is_standing = stands(lake, table, Days(date.min, month), made_from, sources[0])
+                added = newcomers(opened, lake, month) if is_standing else None
+                if added is not None:
+                    yield from _added(lake, table, added, member, key, made_from, choice)
+                    return
+            made = build(opened, lake, month) if lake.months(SILVER_SALES) else opened.lazy(table.empty())
             frame = opened.collect(made, table.schema).sort(member, "version")
         yield from require(
             key_of(table),
@@ -130,11 +140,40 @@ def versioned_dimension(
             ],
         )
         changed = rekeyed_months(lake.scan(table).collect(), frame, member, key, lake.months(FACT_SALE))
-        version = lake.replace(table, frame, changed)
+        version = lake.replace(table, frame, changed, consumed if made_from else None, made_from)
         counts = {"current": int(frame["is_current"].sum()), "rekeyed_months": len(changed)}
         yield written(lake, table, frame, version, **counts, **choice.metadata)
 
     return dimension
+
+
+def _added(
+    lake: Lake, table: Table, frame: pl.DataFrame, member: str, key: str, made_from: str, choice: Choice
+) -> Results:
+    """Add versions of members that the dimension does not have."""
+    alike = lake.scan(table).join(frame.lazy().select(key), on=key, how="semi").collect()
+    unique = keys_are_unique(table, pl.concat([alike, frame]))
+    yield from require(key_of(table), [contract_holds(table, frame), unique, intervals_are_sound(frame, member)])
+    version = lake.version(table) if frame.is_empty() else lake.add(table, frame, note=made_from)
+    assert version is not None
+    yield written(lake, table, frame, version, rekeyed_months=0, **choice.metadata)
+
+
+def _new_customers(engine: Engine, lake: Lake, month: date) -> pl.DataFrame | None:
+    """The customers first seen in the open month that `dim_customer` lacks, while no closed month has changed.
+
+    The open month makes no version of a known customer. None when one that was new in it is another now, or gone.
+    """
+    first = pl.col("version") == 1
+    versions = lake.scan(DIM_CUSTOMER).drop_nulls("customer_id")
+    known = versions.filter(first, pl.col("valid_from") < month).select("customer_id")
+    arrived = lake.scan_months(CUSTOMER_MONTHS, [month]).join(known, on="customer_id", how="anti")
+    judged = customer_versions(engine.lazy(arrived.collect(engine="streaming")), month)
+    frame = engine.collect(customer_dimension(judged), DIM_CUSTOMER.schema).drop_nulls("customer_id")
+    held = versions.filter(first, pl.col("valid_from") >= month).collect()
+    if not held.join(frame, on=list(DIM_CUSTOMER.schema), how="anti", nulls_equal=True).is_empty():
+        return None
+    return frame.join(held, on="customer_id", how="anti")
 
 
 def _products(engine: Engine, lake: Lake, open_month: date) -> nw.LazyFrame[Any]:
@@ -150,7 +189,9 @@ dim_product = versioned_dimension(
     DIM_PRODUCT, (PRODUCT_MONTHS, PRODUCT_CATEGORY), "stock_code", "product_key", _products
 )
 
-dim_customer = versioned_dimension(DIM_CUSTOMER, (CUSTOMER_MONTHS,), "customer_id", "customer_key", _customers)
+dim_customer = versioned_dimension(
+    DIM_CUSTOMER, (CUSTOMER_MONTHS,), "customer_id", "customer_key", _customers, _new_customers
+)
 
 
 @dg.multi_asset(

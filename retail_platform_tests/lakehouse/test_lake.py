@@ -135,3 +135,33 @@ def test_a_column_that_came_later_is_null_in_older_rows(lake: Lake) -> None:
     lake.replace_days(grown, newer, [Days(FEB, date(2011, 3, 1))])
     assert lake.scan(grown).select(remarks).sort("sale_date").collect().rows() == [(JAN, None), (FEB, "late")]
     assert lake.changed_months(grown, version) == [FEB]
+
+
+def test_the_log_tells_rows_newest_day_and_groups_of_months(lake: Lake) -> None:
+    assert (lake.row_count(BRONZE_DAYS), lake.newest_day(BRONZE_DAYS), lake.month_groups(BRONZE_DAYS, 9)) == (
+        0,
+        None,
+        [],
+    )
+    march = date(2011, 3, 1)
+    rows = days((JAN, "a"), (date(2011, 1, 9), "b"), (FEB, "c"), (march, "d"))
+    lake.replace_days(BRONZE_DAYS, rows, [Days(JAN, date(2011, 4, 1))])
+    assert (lake.row_count(BRONZE_DAYS), lake.newest_day(BRONZE_DAYS)) == (4, march)
+    assert lake.month_groups(BRONZE_DAYS, 3) == [[JAN, FEB], [march]]
+    assert lake.month_groups(BRONZE_DAYS, 1) == [[JAN], [FEB], [march]]
+    assert lake.month_groups(BRONZE_DAYS, 9, Days(FEB, march)) == [[FEB]]
+
+
+def test_rows_are_added_and_replaced_by_a_condition(lake: Lake) -> None:
+    lake.replace_days(BRONZE_DAYS, days((JAN, "a")), [Days(JAN, FEB)], note="by hand")
+    added = lake.add(BRONZE_DAYS, days((FEB, "b")), [Days(FEB, date(2011, 2, 2))], note="added")
+    assert (content(lake), lake.note(BRONZE_DAYS)) == ({JAN: "a", FEB: "b"}, "added")
+    lake.replace_where(BRONZE_DAYS, days((FEB, "c")), "sale_date >= '2011-02-01'", [Days(FEB, date(2011, 2, 2))], {})
+    assert content(lake) == {JAN: "a", FEB: "c"}
+    assert lake.changed_days(BRONZE_DAYS, added) == {FEB}
+
+
+def test_maintenance_does_not_hide_a_note(lake: Lake) -> None:
+    lake.replace_days(BRONZE_DAYS, days((JAN, "a")), [Days(JAN, FEB)], note="by hand")
+    DeltaTable(lake.path(BRONZE_DAYS)).vacuum(0, dry_run=False, enforce_retention_duration=False)
+    assert lake.note(BRONZE_DAYS) == "by hand"

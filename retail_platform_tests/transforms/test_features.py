@@ -1,6 +1,7 @@
 """Features of a handful of lines, worked out by hand; nothing later counts; what a check finds; the page of docs."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -234,6 +235,16 @@ def test_features_of_a_day_use_nothing_later(rows: list[dict[str, Any]], days_be
             point_in_time_holds(table, frame, cut.partition_by("sale_date")),
         ):
             assert finding.passed, finding
+
+
+@pytest.mark.parametrize("table", MAKERS, ids=str)
+def test_features_made_in_parts_are_those_made_at_once(table: Table) -> None:
+    def cut(rows: pl.LazyFrame, by: str) -> AbstractContextManager[list[pl.LazyFrame]]:
+        members = rows.select(pl.col(by).unique()).collect().to_series()
+        return nullcontext([rows.filter(pl.col(by).eq_missing(member)) for member in members])
+
+    make = MAKERS[table]
+    assert make(LINES.lazy(), SAID, DAY, cut).equals(make(LINES.lazy(), SAID, DAY))
 
 
 @pytest.mark.parametrize("table", MAKERS, ids=str)
