@@ -9,6 +9,7 @@ from typing import Any
 import narwhals as nw
 
 from retail_platform.contracts import CUSTOMER_MONTHS, DIM_CUSTOMER
+from retail_platform.lakehouse.days import next_month
 from retail_platform.transforms.decimals import of_units, whole_units
 from retail_platform.transforms.keys import UNKNOWN_KEY, surrogate_keys
 from retail_platform.transforms.segments import NOT_JUDGED, NOT_SCORED, rfm_segment, value_tier
@@ -87,7 +88,7 @@ def score_customers(months: nw.LazyFrame[Any], first_close: date, last_close: da
         frequency_score=_score("orders"),
         monetary_score=_score("revenue"),
     )
-    return scored.select("customer_id", "close", *SCORES, rfm_segment().alias("rfm_segment"))
+    return scored.select("customer_id", "close", *SCORES, _text(rfm_segment()).alias("rfm_segment"))
 
 
 def customer_versions(months: nw.LazyFrame[Any], open_month: date) -> nw.LazyFrame[Any]:
@@ -189,7 +190,7 @@ def _first_days(first: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     return first.select(
         "customer_id",
         nw.col("first_country").alias("country"),
-        nw.lit(NOT_JUDGED).alias("rfm_segment"),
+        _text(nw.lit(NOT_JUDGED)).alias("rfm_segment"),
         nw.col("first_date").alias("valid_from"),
     )
 
@@ -198,7 +199,8 @@ def _closes(
     months: nw.LazyFrame[Any], first: nw.LazyFrame[Any], scores: nw.LazyFrame[Any], last_close: date
 ) -> nw.LazyFrame[Any]:
     """What is judged of each customer at the closes at which it can change; null where nothing is said."""
-    close, segment, unsaid = nw.col("sale_month").alias("close"), "rfm_segment", nw.lit(None, dtype=nw.String)
+    close, segment, not_a_text = nw.col("sale_month").alias("close"), "rfm_segment", nw.col("customer_id").is_null()
+    unsaid = nw.when(not_a_text).then(nw.col("customer_id"))
     # Without a score a customer is at the first close, or from the twelfth month after one with an order on.
     lapses = months.filter(nw.col("orders") > 0).select(
         "customer_id", months_later("sale_month", WINDOW_MONTHS).alias("close")
@@ -208,7 +210,9 @@ def _closes(
     said = nw.concat(
         [
             scores.select("customer_id", "close", segment, unsaid.alias("country")),
-            not_scored.select("customer_id", "close", nw.lit(NOT_SCORED).alias(segment), unsaid.alias("country")),
+            not_scored.select(
+                "customer_id", "close", _text(nw.lit(NOT_SCORED)).alias(segment), unsaid.alias("country")
+            ),
             months.select("customer_id", close, unsaid.alias(segment), "country"),
         ],
         how="vertical",
@@ -226,7 +230,8 @@ def _with_judging_close(versions: nw.LazyFrame[Any], first: nw.LazyFrame[Any], l
     dated = versions.join(registered, on="customer_id", how="left").with_columns(
         close=months_later("valid_to", -2).fill_null(last_close)
     )
-    in_force = (nw.col("close") >= nw.col("first_close")) & (months_later("close", 1) >= nw.col("valid_from"))
+    month_after = months_later("valid_to", -1).fill_null(next_month(last_close))
+    in_force = (nw.col("close") >= nw.col("first_close")) & (month_after >= nw.col("valid_from"))
     return dated.with_columns(close=nw.when(in_force).then(nw.col("close")))
 
 
@@ -261,6 +266,11 @@ def _with_totals(
         *SCORES,
         *("rfm_segment", "country", "valid_to", "is_current", "version"),
     )
+
+
+def _text(constant: nw.Expr) -> nw.Expr:
+    """A constant of the type of a column: to pandas a text by itself is an object, of which it finds no greatest."""
+    return nw.concat_str(nw.col("customer_id").str.slice(0, 0), constant)
 
 
 def _average(amount: str, count: str) -> nw.Expr:
