@@ -98,12 +98,12 @@ def add_amounts(
         day without a rate, and where the amount does not fit numeric(18,4).
     """
     of_currency = {code: f"_{code.lower()}_per_eur" for code in {shop_currency, *currencies}}
-    by_day = rates.group_by("rate_date").agg(
-        *(
-            nw.when(nw.col("currency_code") == code).then(nw.col("per_eur")).max().alias(name)
-            for code, name in of_currency.items()
-        )
+    # Columns first: pandas would take the aggregates of one unnamed expression for the same.
+    by_currency = rates.with_columns(
+        nw.when(nw.col("currency_code") == code).then(nw.col("per_eur")).alias(name)
+        for code, name in of_currency.items()
     )
+    by_day = by_currency.group_by("rate_date").agg(nw.col(name).max() for name in of_currency.values())
     converted = rows.join(by_day, left_on=day, right_on="rate_date", how="left")
     shop = whole_units(nw.col(of_currency[shop_currency]), RATE_PLACES).cast(RATE_UNITS)
     for code in currencies:
