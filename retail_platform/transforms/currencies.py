@@ -98,12 +98,14 @@ def add_amounts(
         day without a rate, and where the amount does not fit numeric(18,4).
     """
     of_currency = {code: f"_{code.lower()}_per_eur" for code in {shop_currency, *currencies}}
-    # Columns first: pandas would take the aggregates of one unnamed expression for the same.
-    by_currency = rates.with_columns(
-        nw.when(nw.col("currency_code") == code).then(nw.col("per_eur")).alias(name)
-        for code, name in of_currency.items()
+    placed = rates.select(
+        "rate_date",
+        *(
+            nw.when(nw.col("currency_code") == code).then(nw.col("per_eur")).alias(of_currency[code])
+            for code in of_currency
+        ),
     )
-    by_day = by_currency.group_by("rate_date").agg(nw.col(name).max() for name in of_currency.values())
+    by_day = placed.group_by("rate_date").agg(nw.col(name).max() for name in of_currency.values())
     converted = rows.join(by_day, left_on=day, right_on="rate_date", how="left")
     shop = whole_units(nw.col(of_currency[shop_currency]), RATE_PLACES).cast(RATE_UNITS)
     for code in currencies:
@@ -124,7 +126,7 @@ def _with_ratio(
     size, divisor = nw.col("_numerator").abs(), nw.col("_denominator")
     ratio = size.cast(nw.Float64) / divisor.cast(nw.Float64)
     # Never above the quotient, so that nothing negative is divided, which engines round differently.
-    guess = nw.when(ratio < 2 * AMOUNT_UNITS).then(ratio).cast(nw.Int64) - GUESS_ERROR
+    guess = nw.when(ratio < 2 * AMOUNT_UNITS).then(ratio.floor()).cast(nw.Int64) - GUESS_ERROR
     guessed = terms.with_columns(_guess=guess)
     left = (size - nw.col("_guess").cast(nw.Decimal(19, 0)) * divisor).cast(nw.Int64)
     remaining = guessed.with_columns(_left=left, _denominator=divisor.cast(nw.Int64))

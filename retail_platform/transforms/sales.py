@@ -136,15 +136,19 @@ def reject_repeats(rows: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     """
     candidates = rows.with_columns(alike=nw.len().over("delivery_id", *LINE_CANDIDATE))
     alone = candidates.filter(nw.col("alike") == 1).with_columns(repeat_no=nw.lit(1).cast(nw.Int32))
-    numbered = candidates.filter(nw.col("alike") > 1).with_columns(repeat_no=_ordinal().cast(nw.Int32))
+    alike = candidates.filter(nw.col("alike") > 1).with_columns(repeat_no=nw.lit(1))
+    numbered = alike.with_columns(repeat_no=_ordinal("repeat_no").cast(nw.Int32))
     both = nw.concat([alone, numbered], how="vertical")
     return both.with_columns(reason=_or_rejected(DUPLICATE_LINE))
 
 
-def _ordinal() -> nw.Expr:
-    """1 for the first of equal lines of a delivery in file order, and so on; rejected rows apart."""
+def _ordinal(ones: str) -> nw.Expr:
+    """1 for the first of equal lines of a delivery in file order, and so on; rejected rows apart.
+
+    A column of ones is summed: pandas would count the one that orders, and order by the counts.
+    """
     equals = ["reason", "delivery_id", *LINE_VALUES]
-    return nw.col("source_row").cum_count().over(*equals, order_by=["source_file", "file_sha256", "source_row"])
+    return nw.col(ones).cum_sum().over(*equals, order_by=["source_file", "file_sha256", "source_row"])
 
 
 def _own_reason(rules: Sequence[Rule]) -> nw.Expr:

@@ -78,11 +78,15 @@ def with_intervals(frame: nw.LazyFrame[Any], member: str) -> nw.LazyFrame[Any]:
     Returns:
         The rows with valid_to (the next row's valid_from, null for the last), is_current and version (from 1).
     """
-    start = nw.col("valid_from")
-    return frame.with_columns(
-        valid_to=start.shift(-1).over(member, order_by="valid_from"),
-        version=start.cum_count().over(member, order_by="valid_from").cast(nw.Int32),
-    ).with_columns(is_current=nw.col("valid_to").is_null())
+    # A column of its own is summed: pandas would count the one that orders, and order by the counts.
+    return (
+        frame.with_columns(version=nw.lit(1))
+        .with_columns(
+            valid_to=nw.col("valid_from").shift(-1).over(member, order_by="valid_from"),
+            version=nw.col("version").cum_sum().over(member, order_by="valid_from").cast(nw.Int32),
+        )
+        .with_columns(is_current=nw.col("valid_to").is_null())
+    )
 
 
 def with_missing(frame: nw.LazyFrame[Any], schema: pl.Schema) -> nw.LazyFrame[Any]:

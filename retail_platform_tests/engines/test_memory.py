@@ -71,8 +71,8 @@ def test_a_group_that_is_over_its_limit_leaves_nothing(tmp_path: Path) -> None:
 
 def test_the_setting_counts_what_the_process_holds(tmp_path: Path) -> None:
     held = psutil.Process().memory_info().rss
-    size, source = memory_at_hand(held + GIB // 4, tmp_path)
-    assert size == pytest.approx(GIB // 4, abs=GIB // 16)
+    size, source = memory_at_hand(2 * held, tmp_path)
+    assert size == pytest.approx(held, rel=0.1)
     assert source.startswith("left of RETAIL_MEMORY")
 
 
