@@ -260,6 +260,7 @@ EXAMPLES = {"duckdb": Examples(15, 8), "pandas": Examples(15, 8), "spark": Examp
 """A delivery costs Spark 20 seconds, however few its rows, most of them to plan how they are judged."""
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The behavior of DataFrame concatenation:FutureWarning")
 @pytest.mark.parametrize("other_engine", EXAMPLES, indirect=True)
 def test_every_step_gives_equal_rows_on_every_engine(other_engine: Engine, request: pytest.FixtureRequest) -> None:
