@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from retail_platform.contracts import CUSTOMER_MONTHS, DIM_CUSTOMER, SILVER_SALES
 from retail_platform.defs.gold import dim_customer
+from retail_platform.engines.choose import Engines
 from retail_platform.lakehouse.days import Days, month_of, next_month
 from retail_platform.lakehouse.lake import Lake
+from retail_platform.settings import Settings
 from retail_platform.transforms.customers import customer_months
 from retail_platform_tests.transforms.frames import silver_lines
 
@@ -44,7 +46,9 @@ def summarise(lake: Lake, month: date) -> None:
 
 def run(lake: Lake) -> int | None:
     with dg.DagsterInstance.ephemeral() as instance:
-        assert dg.materialize([dim_customer], resources={"lake": lake}, instance=instance).success
+        assert dg.materialize(
+            [dim_customer], resources={"lake": lake, "engine": Engines(Settings())}, instance=instance
+        ).success
     return lake.version(DIM_CUSTOMER)
 
 
