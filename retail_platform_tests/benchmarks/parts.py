@@ -25,6 +25,8 @@ there is to tell; or error instead of figures and steps."""
 
 DAY_LINES = 1_500
 """Lines of a new day: as many as the real shop has."""
+MEMORY = "4GiB"
+"""RETAIL_MEMORY of the generated lakes: what the platform may plan with, however much the machine has."""
 DISK_BYTES = {"star": 260, "gold": 300, "marts": 1_000}
 """A line's at the most, files, kept bytes, stages, lake and PostgreSQL: measured 2026-11, with a margin."""
 DISK_MARGIN = 5 * 2**30
@@ -159,7 +161,7 @@ def growth(bench: Bench, sizes: Sequence[int], marts_up_to: int, scope: str, day
 def _grown(bench: Bench, settings: Settings, lines: int, ends: str) -> Row:
     files = write_sample(settings.landing, lines)
     landed = sum(file.stat().st_size for file in files)
-    watched, out = bench.platform(settings, [("all files", [], ends)])
+    watched, out = bench.platform(settings, [("all files", [], ends)], RETAIL_MEMORY=MEMORY)
     row = phase_row("growth", f"to {ends}", lines, watched, out["phases"][0], process=watched.figures())
     row["figures"] |= {key: value for key, value in watched.figures().items() if key.startswith("peak")}
     return row | {"bytes": bytes_of(settings.home) | {"landed": landed}}
@@ -172,7 +174,7 @@ def _days(bench: Bench, settings: Settings, lines: int, ends: str, days: int) ->
     late = deliveries.write_correction(settings.home, settings.landing, DAY_LINES)
     phases = [("new day, first of the process", [new[0]]), *(("new day", [file]) for file in new[1:])]
     phases += [("correction of an old day", [late])]
-    watched, out = bench.platform(settings, [(name, files, ends) for name, files in phases])
+    watched, out = bench.platform(settings, [(name, files, ends) for name, files in phases], RETAIL_MEMORY=MEMORY)
     return [
         phase_row("day", f"{phase['name']}, to {ends}", lines, watched, phase, repeat=number)
         for number, phase in enumerate(out["phases"])
