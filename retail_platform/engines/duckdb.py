@@ -34,6 +34,7 @@ class DuckDBEngine(Engine):
     def __init__(self, memory: int, spill: Path) -> None:
         import duckdb  # a fifth of a second, which other engines need not pay
 
+        spill.mkdir(parents=True, exist_ok=True)
         _remove_left_behind(spill)
         self._spill = spill / f"{os.getpid()}-{uuid4().hex}"
         self._connection = duckdb.connect(

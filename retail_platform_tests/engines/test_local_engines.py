@@ -137,10 +137,12 @@ def test_rows_handed_over_are_joined(engine: Engine, lake: Lake) -> None:
     assert engine.collect(joined, schema).sort("invoice_no").rows() == [("a", None), ("b", 7)]
 
 
-def test_duckdb_spills_and_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left_behind", ["", "999999999-gone"], ids=["new home", "after a kill"])
+def test_duckdb_spills_and_leaves_nothing_behind(tmp_path: Path, left_behind: str) -> None:
     """A sort of 160 MB in 64 MB of memory; what killed processes left is removed at the next start."""
-    spill = tmp_path / "spill"
-    (spill / "999999999-gone").mkdir(parents=True)
+    spill = tmp_path / "home" / "spill"
+    if left_behind:
+        (spill / left_behind).mkdir(parents=True)
     count = 10_000_000
     with DuckDBEngine(2**26, spill) as engine:
         assert [folder.name for folder in spill.iterdir() if folder.name.startswith("999999999")] == []
