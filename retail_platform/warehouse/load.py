@@ -135,7 +135,6 @@ def _load(
         for month in set(new_months) - bulk.keys():
             add_month(connection, month)
     with filled_months(connection, facts, bulk) as filled, writing(connection):
-        connection.execute("set local timezone = 'UTC'")
         changes, differences = _compare(connection, tables, days)
         for difference in differences.values():
             difference.upsert()
@@ -192,9 +191,7 @@ def _compare(
     for table in (table for table in UNPARTITIONED if table.name in tables):
         name = identifier(table)
         if connection.execute(sql.SQL("select from {} limit 1").format(name)).fetchone() is None:
-            changes[table.name] = Change(
-                inserted=copy_rows(connection, tables[table.name], name, warehouse_columns(table))
-            )
+            changes[table.name] = Change(inserted=copy_rows(connection, tables[table.name], name, table))
         else:
             differences[table.name] = _find_difference(connection, table, name, tables[table.name], days)
             changes[table.name] = differences[table.name].change
@@ -209,9 +206,9 @@ def _find_difference(
     days: Collection[date],
 ) -> Difference:
     """The difference to a frame: of a whole table, of one with days that of these days."""
-    columns, key = warehouse_columns(table), warehouse_key(table)
     stage = create_stage(connection, target)
-    copy_rows(connection, frame, stage, columns)
+    copy_rows(connection, frame, stage, table)
+    columns, key = warehouse_columns(table), warehouse_key(table)
     return Difference(connection, target, stage, columns, key, _on_days(table, days))
 
 

@@ -24,7 +24,6 @@ from retail_platform.warehouse.tables import (
     identifier,
     month_identifier,
     wanted_indexes,
-    warehouse_columns,
     warehouse_key,
 )
 
@@ -116,11 +115,10 @@ def _fill(address: str, password: str | None, facts: pl.LazyFrame, month: date) 
     create = sql.SQL("create table {} (like {}, constraint {} check ({day} >= {} and {day} < {}))")
     bounds = sql.Literal(month), sql.Literal(_next_month(month))
     with psycopg.connect(address, password=password) as connection:
-        connection.execute("set local timezone = 'UTC'")
         connection.execute(sql.SQL("set local maintenance_work_mem = {}").format(MEMORY))
         # The check spares the attachment a look at every row.
         connection.execute(create.format(table, identifier(FACT_SALE), BOUNDS, *bounds, day=day))
-        copy_rows(connection, facts.filter(pl.col(str(FACT_SALE.month)) == month), table, warehouse_columns(FACT_SALE))
+        copy_rows(connection, facts.filter(pl.col(str(FACT_SALE.month)) == month), table, FACT_SALE)
         key = sql.SQL(", ").join(map(sql.Identifier, warehouse_key(FACT_SALE)))
         connection.execute(sql.SQL("alter table {} add primary key ({})").format(table, key))
         for columns in wanted_indexes(connection, FACT_SALE):
