@@ -37,7 +37,7 @@ ROLE = click.Choice(["viewer", "analyst", "operator", "admin"])
 DEMO_USER = "analyst"
 STOP_SECONDS = 25
 """How long the programs of `retail dev` may take to end before they are killed."""
-STEPS = 31
+STEPS = 32
 """Steps of the job run_days."""
 
 

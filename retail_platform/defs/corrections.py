@@ -9,7 +9,7 @@ from pydantic import Field
 
 from retail_platform.contracts import BRONZE_SALES, REJECT_CORRECTION
 from retail_platform.defs.landing import FILES
-from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
+from retail_platform.defs.layers import AFTER_MARTS, LAKE_POOL, key_of, table_spec
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of, written
 from retail_platform.lakehouse.days import stretches
 from retail_platform.lakehouse.lake import Lake
@@ -37,6 +37,7 @@ CORRECTION = key_of(REJECT_CORRECTION)
         *check_specs(CORRECTION, corrections_say_who_and_why, corrections_know_the_newest_delivery, blocking=False),
     ],
     pool=LAKE_POOL,
+    op_tags=AFTER_MARTS,
 )
 def reject_correction(
     settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]

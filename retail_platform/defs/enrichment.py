@@ -17,7 +17,7 @@ from retail_platform.contracts import (
     EXCHANGE_RATES,
     FACT_SALE,
 )
-from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
+from retail_platform.defs.layers import AFTER_MARTS, LAKE_POOL, key_of, table_spec
 from retail_platform.defs.provided import provider_client, told
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of, written
 from retail_platform.lakehouse.days import stretches
@@ -70,6 +70,7 @@ def exchange_rates(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[
     specs=[table_spec(BANK_HOLIDAYS, key_of(FACT_SALE), key_of(DIM_COUNTRY), key_of(DIM_DATE))],
     check_specs=[*check_specs(HOLIDAYS, *BLOCKING), *check_specs(HOLIDAYS, countries_have_holidays, blocking=False)],
     pool=LAKE_POOL,
+    op_tags=AFTER_MARTS,
 )
 def bank_holidays(lake: dg.ResourceParam[Lake]) -> Results:
     """Write the bank holidays of every country that a line was sold to, in the years of the calendar."""
@@ -99,6 +100,7 @@ def _sold_to(lake: Lake) -> dict[str, list[int]]:
     specs=[table_spec(DAILY_WEATHER, key_of(DAY_QUALITY))],
     check_specs=check_specs(WEATHER, *BLOCKING, temperatures_are_ordered),
     pool=LAKE_POOL,
+    op_tags=AFTER_MARTS,
 )
 def daily_weather(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> Results:
     """Write the weather at the shop's capital from the first to the last sale; only live providers add to it."""

@@ -12,7 +12,7 @@ import polars as pl
 
 from retail_platform.contracts import PRODUCT_CATEGORY, SILVER_SALES
 from retail_platform.defs.closed import fingerprint, first_rows, kept, open_month, standing, stands
-from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
+from retail_platform.defs.layers import AFTER_MARTS, LAKE_POOL, key_of, table_spec
 from retail_platform.defs.reports import BLOCKING, check_specs, require
 from retail_platform.lakehouse.days import ONE_DAY, Days
 from retail_platform.lakehouse.lake import Lake
@@ -31,6 +31,7 @@ from retail_platform.transforms.quality import contract_holds, keys_are_unique
         for spec in check_specs(key_of(table), *BLOCKING, features_are_finite, point_in_time_holds)
     ],
     pool=LAKE_POOL,
+    op_tags=AFTER_MARTS,
 )
 def features(lake: dg.ResourceParam[Lake]) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
     """Make the features, when a month has closed, a closed day has changed, or features or categories are others."""

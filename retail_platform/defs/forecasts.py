@@ -24,7 +24,7 @@ from retail_platform.contracts import (
 )
 from retail_platform.contracts.forecasts import ALL_COUNTRIES
 from retail_platform.defs.closed import fingerprint, kept, open_week, standing, stands, with_plots
-from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
+from retail_platform.defs.layers import AFTER_MARTS, LAKE_POOL, key_of, table_spec
 from retail_platform.defs.plots import forecast_plot, revenue_band_plot, revenue_bands_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of
 from retail_platform.lakehouse.days import ONE_DAY, Days
@@ -100,6 +100,7 @@ def forecasts(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -
         *check_specs(key_of(REVENUE_ANOMALIES), anomalies_are_few, blocking=False),
     ],
     pool=LAKE_POOL,
+    op_tags=AFTER_MARTS,
 )
 def anomalies(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
     """Judge every closed day, when a week has closed or a closed day has changed."""

@@ -16,6 +16,9 @@ OWNERS = ["team:retail-data"]
 LAKE_POOL = "lake"
 """Runs that write the lake or the warehouse take turns (dagster.yaml limits the pool to one run)."""
 
+AFTER_MARTS = {"dagster/priority": "-1"}
+"""Tag of the steps that no mart waits for: they come after publication, which one of them that fails does not keep."""
+
 # A database that restarts is back within seconds; more attempts would only hide a fault.
 TRANSIENT_FAULTS = dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 

@@ -20,7 +20,7 @@ from retail_platform.contracts import (
     SILVER_SALES,
 )
 from retail_platform.defs.closed import fingerprint, kept, open_month, standing, stands, with_plots
-from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
+from retail_platform.defs.layers import AFTER_MARTS, LAKE_POOL, key_of, table_spec
 from retail_platform.defs.plots import seasonality_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of
 from retail_platform.lakehouse.days import ONE_DAY, Days
@@ -90,6 +90,7 @@ def demand_of_products(lake: dg.ResourceParam[Lake]) -> Results:
         *check_specs(key_of(PRICE_ELASTICITY), elasticities_are_plausible, blocking=False),
     ],
     pool=LAKE_POOL,
+    op_tags=AFTER_MARTS,
 )
 def elasticity_of_prices(lake: dg.ResourceParam[Lake]) -> Results:
     """Estimate the elasticities over two years, when a month has closed or one of their days has changed."""
@@ -112,6 +113,7 @@ def elasticity_of_prices(lake: dg.ResourceParam[Lake]) -> Results:
     specs=[table_spec(SEASONALITY_INDEX, key_of(SILVER_SALES), key_of(DIM_PRODUCT))],
     check_specs=check_specs(key_of(SEASONALITY_INDEX), *BLOCKING, indices_average_100, shop_has_all_revenue),
     pool=LAKE_POOL,
+    op_tags=AFTER_MARTS,
 )
 def index_of_seasons(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Results:
     """Find the seasons, when a month has closed, a closed day has changed, or a product sold then is classed anew."""

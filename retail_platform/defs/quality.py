@@ -27,7 +27,7 @@ from retail_platform.contracts import (
     Table,
 )
 from retail_platform.defs.closed import fingerprint, kept, open_month, standing, standing_plots, stands
-from retail_platform.defs.layers import LAKE_POOL, key_of, table_spec
+from retail_platform.defs.layers import AFTER_MARTS, LAKE_POOL, key_of, table_spec
 from retail_platform.defs.plots import drift_plot, flagged_lines_plot, quality_trend_plot
 from retail_platform.defs.reports import BLOCKING, check_specs, require, result_of, written
 from retail_platform.lakehouse.days import ONE_DAY, Days, days_in, next_month, stretches
@@ -242,6 +242,7 @@ def _trend(
     specs=[table_spec(QUALITY_PROFILES, key_of(BRONZE_SALES), key_of(SILVER_SALES))],
     check_specs=check_specs(key_of(QUALITY_PROFILES), *BLOCKING, profiles.counts_add_up),
     pool=LAKE_POOL,
+    op_tags=AFTER_MARTS,
 )
 def quality_profiles(settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]) -> Results:
     """Describe the deliveries that hold a changed day, or of which there is more, as delivered and as accepted."""
@@ -276,6 +277,7 @@ def quality_profiles(settings: dg.ResourceParam[Settings], lake: dg.ResourcePara
         *check_specs(key_of(ROW_DRIFT), *BLOCKING),
     ],
     pool=LAKE_POOL,
+    op_tags=AFTER_MARTS,
 )
 def drift(lake: dg.ResourceParam[Lake]) -> Results:
     """Compare the changed days, and those that look back on them, with the days before."""

@@ -1,13 +1,18 @@
-"""The warehouse: gold in PostgreSQL, loaded by COPY in one transaction, only the days that changed."""
+"""The warehouse: gold in PostgreSQL, loaded by COPY, only what changed.
 
-from collections.abc import Iterator
+Two transactions: what marts are built from comes first, so that these are published before the rest is made.
+"""
+
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
 import dagster as dg
+import psycopg
 
 from retail_platform.contracts import FACT_SALE, GOLD_TABLES, SILVER_DAYS, Table
 from retail_platform.defs.layers import (
+    AFTER_MARTS,
     LAKE_POOL,
     OWNERS,
     TRANSIENT_FAULTS,
@@ -16,6 +21,7 @@ from retail_platform.defs.layers import (
     column_schema,
     key_of,
 )
+from retail_platform.defs.marts import MANIFEST
 from retail_platform.defs.reports import check_specs, require
 from retail_platform.lakehouse.days import Days, days_in, next_month, stretches
 from retail_platform.lakehouse.lake import Lake
@@ -28,7 +34,11 @@ from retail_platform.warehouse.server import warehouse_database
 from retail_platform.warehouse.tables import prepare_warehouse
 
 FACTS = asset_key("warehouse", FACT_SALE.name)
-DAILY_TABLES = tuple(table for table in GOLD_TABLES if table.day)
+
+_SOURCES = {source["name"] for source in MANIFEST["sources"].values()}
+READ_BY_MARTS = tuple(table for table in GOLD_TABLES if table.name in _SOURCES)
+"""The tables that dbt has as sources. What the others show is not in any mart."""
+OTHERS = tuple(table for table in GOLD_TABLES if table.name not in _SOURCES)
 
 
 def warehouse_spec(table: Table) -> dg.AssetSpec:
@@ -47,7 +57,7 @@ def warehouse_spec(table: Table) -> dg.AssetSpec:
 
 @dg.multi_asset(
     name="warehouse",
-    specs=[warehouse_spec(table) for table in GOLD_TABLES],
+    specs=[warehouse_spec(table) for table in READ_BY_MARTS],
     check_specs=check_specs(FACTS, "lake_holds_published_days"),
     retry_policy=TRANSIENT_FAULTS,
     pool=LAKE_POOL,
@@ -55,25 +65,48 @@ def warehouse_spec(table: Table) -> dg.AssetSpec:
 def warehouse(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
-    """Load the other tables that changed since the last load, and the changed days of the daily ones."""
-    position = {name: version for table in GOLD_TABLES for name, version in lake.position(table).items()}
+    """Load what marts are built from: tables that changed since the last load, and the changed days of daily ones."""
     with warehouse_database(settings).connect() as connection:
         prepare_warehouse(connection)
         published, delivered = loaded_fingerprints(connection), Ledger(settings).fingerprints()
         yield from require(FACTS, [lake_holds_published_days(published, delivered, lake.day_states(SILVER_DAYS))])
-        consumed = consumed_versions(connection)
-        days = _days_to_load(lake, consumed, loaded_span(connection))
-        unchanged = {table.name for table in GOLD_TABLES if not table.day and _is_loaded(lake, table, consumed)}
-        ranges = stretches(days)
-        result = load_gold(
-            connection,
-            tables={t.name: lake.scan(t, ranges if t.day else None) for t in GOLD_TABLES if t.name not in unchanged},
-            days=days,
-            consumed=position,
-            run_id=context.run.run_id,
-            unchanged=unchanged,
-        )
-    yield from (_loaded(table, result, len(days)) for table in GOLD_TABLES)
+        yield from _load(connection, lake, READ_BY_MARTS, context.run.run_id)
+
+
+@dg.multi_asset(
+    name="warehouse_analytics",
+    specs=[warehouse_spec(table) for table in OTHERS],
+    retry_policy=TRANSIENT_FAULTS,
+    pool=LAKE_POOL,
+    op_tags=AFTER_MARTS,
+)
+def warehouse_analytics(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Load the tables that no mart is built from, in the same way."""
+    with warehouse_database(settings).connect() as connection:
+        prepare_warehouse(connection)
+        yield from _load(connection, lake, OTHERS, context.run.run_id)
+
+
+def _load(
+    connection: psycopg.Connection, lake: Lake, tables: Sequence[Table], run_id: str
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Load those of some tables that changed, in one transaction."""
+    position = {name: version for table in tables for name, version in lake.position(table).items()}
+    consumed = consumed_versions(connection)
+    days = _days_to_load(lake, [table for table in tables if table.day], consumed, loaded_span(connection))
+    changed = [table for table in tables if table.day or not _is_loaded(lake, table, consumed)]
+    ranges = stretches(days)
+    result = load_gold(
+        connection,
+        tables={table.name: lake.scan(table, ranges if table.day else None) for table in changed},
+        days=days,
+        consumed=position,
+        run_id=run_id,
+        left_alone={table.name for table in GOLD_TABLES if table not in changed},
+    )
+    yield from (_loaded(table, result, len(days)) for table in tables)
 
 
 def _is_loaded(lake: Lake, table: Table, consumed: dict[str, int]) -> bool:
@@ -82,10 +115,12 @@ def _is_loaded(lake: Lake, table: Table, consumed: dict[str, int]) -> bool:
     return bool(position) and position.items() <= consumed.items()
 
 
-def _days_to_load(lake: Lake, consumed: dict[str, int], loaded: tuple[date, date] | None) -> set[date]:
+def _days_to_load(
+    lake: Lake, tables: Sequence[Table], consumed: dict[str, int], loaded: tuple[date, date] | None
+) -> set[date]:
     """The days that changed since the positions loaded last; every day of lake and warehouse when that is unknown."""
     days: set[date] = set()
-    for table in DAILY_TABLES:
+    for table in tables:
         (name,) = lake.position(table)
         changed = lake.changed_days(table, consumed.get(name))
         if changed is None:

@@ -71,7 +71,7 @@ def load_gold(
     days: Collection[date],
     consumed: Mapping[str, int],
     run_id: str,
-    unchanged: AbstractSet[str] = frozenset(),
+    left_alone: AbstractSet[str] = frozenset(),
 ) -> LoadResult:
     """Make gold in the warehouse equal to the frames, in one transaction: a reader sees all of before or all of after.
 
@@ -81,10 +81,11 @@ def load_gold(
     Args:
         connection: without an open transaction; the warehouse is prepared (`prepare_warehouse`).
         tables: name -> rows, of every gold table: all rows of one without days, those of `days` of one with.
-        days: the days to replace; a day without rows in the frames is emptied.
+        days: the days to replace; a day without rows in the frames is emptied. When facts are among the tables, the
+            days wait for their marts from now on.
         consumed: source table -> the Delta version the frames were read from.
         run_id: the run that asks, for the record.
-        unchanged: tables without days of which the warehouse holds the version in the lake; they may be left out.
+        left_alone: tables that stay as they are and may be left out.
 
     Returns:
         What was changed.
@@ -95,7 +96,7 @@ def load_gold(
             frames; load the days of such facts in the same call.
     """
     frames = {name: frame.lazy() for name, frame in tables.items()}
-    load = partial(_load, connection, frames, _days_of_facts(frames, days, unchanged), consumed, run_id)
+    load = partial(_load, connection, frames, _days_of_facts(frames, days, left_alone), consumed, run_id)
     with alone(connection):
         try:
             return load(bulk_rows=BULK_ROWS)
@@ -128,7 +129,7 @@ def _load(
     bulk_rows: int | None,
 ) -> LoadResult:
     """Load; new months of at least `bulk_rows` rows in bulk (None: no month)."""
-    facts, rows = tables[FACT_SALE.name], _month_rows(days)
+    facts, rows = tables.get(FACT_SALE.name, FACT_SALE.empty().lazy()), _month_rows(days)
     new_months = _missing_months(connection, rows)
     bulk = {month: rows[month] for month in new_months if bulk_rows is not None and rows[month] >= bulk_rows}
     with writing(connection):
@@ -138,7 +139,8 @@ def _load(
         changes, differences = _compare(connection, tables, days)
         for difference in differences.values():
             difference.upsert()
-        changes[FACT_SALE.name] = _change_facts(connection, facts, days, bulk)
+        if FACT_SALE.name in tables:
+            changes[FACT_SALE.name] = _change_facts(connection, facts, days, bulk)
         for month in filled:
             attach_month(connection, month)
         for difference in differences.values():
@@ -146,23 +148,25 @@ def _load(
         for table in GOLD_TABLES:
             analyze_if_changed(connection, identifier(table), changes[table.name].rows)
         load_id = _record(connection, days, consumed, run_id)
+        if FACT_SALE.name in tables:
+            _await_marts(connection, days, load_id)
         if bulk:
             _hold_readers_off(connection)
     return LoadResult(load_id, changes, tuple(new_months))
 
 
 def _days_of_facts(
-    tables: Mapping[str, pl.LazyFrame], days: Collection[date], unchanged: AbstractSet[str]
+    tables: Mapping[str, pl.LazyFrame], days: Collection[date], left_alone: AbstractSet[str]
 ) -> dict[date, int]:
     """The days to replace -> their facts.
 
     Raises:
         ValueError: a table is missing, or has rows of other days.
     """
-    if missing := {table.name for table in GOLD_TABLES} - tables.keys() - unchanged:
+    if missing := {table.name for table in GOLD_TABLES} - tables.keys() - left_alone:
         raise ValueError(f"The load lacks the tables {sorted(missing)}; hand over the rows of each.")
     rows = dict.fromkeys(days, 0)
-    for table in (table for table in GOLD_TABLES if table.day):
+    for table in (table for table in GOLD_TABLES if table.day and table.name in tables):
         counts = tables[table.name].group_by(str(table.day)).len().collect(engine="streaming")
         found = dict(counts.iter_rows())
         if others := found.keys() - rows.keys():
@@ -187,7 +191,7 @@ def _compare(
     connection: psycopg.Connection, tables: Mapping[str, pl.LazyFrame], days: Collection[date]
 ) -> tuple[dict[str, Change], dict[str, Difference]]:
     """Fill the tables that are empty; what changes in each, and the differences that are to be applied."""
-    changes, differences = {table.name: Change() for table in UNPARTITIONED}, {}
+    changes, differences = {table.name: Change() for table in GOLD_TABLES}, {}
     for table in (table for table in UNPARTITIONED if table.name in tables):
         name = identifier(table)
         if connection.execute(sql.SQL("select from {} limit 1").format(name)).fetchone() is None:
@@ -275,12 +279,15 @@ def _record(connection: psycopg.Connection, days: Mapping[date, int], consumed: 
         " on conflict (table_name) do update set version = excluded.version",
         list(consumed.items()),
     )
+    return load_id
+
+
+def _await_marts(connection: psycopg.Connection, days: Collection[date], load_id: int) -> None:
     connection.execute(
         "insert into platform.pending_day select unnest(%s::date[]), %s"
         " on conflict (sale_date) do update set load_id = excluded.load_id",
         [list(days), load_id],
     )
-    return load_id
 
 
 def loaded_span(connection: psycopg.Connection) -> tuple[date, date] | None:

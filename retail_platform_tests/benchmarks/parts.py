@@ -70,7 +70,10 @@ class Bench:
 
 
 def phase_row(part: str, variant: str, lines: int, watched: Watched, phase: dict[str, Any], **more: Any) -> Row:
-    """The row of a phase of `measured`: from landing to the end of its last step."""
+    """The row of a phase of `measured`: from landing to the end of its last step; what came after the marts, apart."""
+    published = phase["steps"].get("publication")
+    if published:
+        more["after_marts"] = watched.span(published[1], phase["ended"])
     spans = {"land and register": [phase["began"], phase["registered"]], **phase["steps"]}
     return {
         "part": part,

@@ -9,6 +9,7 @@ import pytest
 from retail_platform.cli import STEPS
 from retail_platform.contracts.rules import rules_that
 from retail_platform.definitions import defs
+from retail_platform.defs.layers import AFTER_MARTS
 
 LAYERS = (
     "landing",
@@ -183,6 +184,22 @@ def test_edges_run_one_way() -> None:
         if LAYERS.index(dep.asset_key.path[0]) > LAYERS.index(spec.key.path[0])
     ]
     assert backwards == []
+
+
+def test_what_no_mart_waits_for_comes_after_publication() -> None:
+    """Each step of a run of days has the tag or leads to publication, and none of those that lead there has it."""
+    graph = defs.resolve_asset_graph()
+    steps = {key: graph.get(key).assets_def for key in graph.executable_asset_keys}
+    leads, todo = set(), [dg.AssetKey(["marts", "publication"])]
+    while todo:
+        step = steps.get(todo.pop())
+        if step is not None and step.op.name not in leads:
+            leads.add(step.op.name)
+            todo += [parent for key in step.keys for parent in graph.get(key).parent_keys]
+    later = {step.op.name for step in steps.values() if step.op.tags == AFTER_MARTS}
+    of_days = {step.op.name for key, step in steps.items() if key.path[0] != "maintenance"}
+    assert later == of_days - leads
+    assert {"features", "warehouse_analytics"} <= later
 
 
 def test_day_keyed_tables_are_run_as_one() -> None:

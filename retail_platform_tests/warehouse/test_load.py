@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import IsolationLevel
 
-from retail_platform.contracts import GOLD_TABLES
+from retail_platform.contracts import DIM_INVOICE, GOLD_TABLES
 from retail_platform.transforms.keys import surrogate_keys
 from retail_platform.warehouse import load as warehouse_load
 from retail_platform.warehouse.changes import Change
@@ -261,10 +261,24 @@ def test_an_unchanged_dimension_may_be_left_out(warehouse: psycopg.Connection) -
     load(warehouse, GOLD)
     before, tables = content(warehouse), GOLD.of([FIRST]).tables
     del tables["dim_product"]
-    unchanged = {"dim_product"}
-    result = load_gold(warehouse, tables=tables, days=[FIRST], consumed={}, run_id="again", unchanged=unchanged)
+    left_alone = {"dim_product"}
+    result = load_gold(warehouse, tables=tables, days=[FIRST], consumed={}, run_id="again", left_alone=left_alone)
     assert content(warehouse) == before
     assert result.changes["dim_product"] == UNTOUCHED
+
+
+def test_a_load_without_facts_changes_its_tables_and_no_day_waits(warehouse: psycopg.Connection) -> None:
+    load(warehouse, GOLD)
+    before, waiting = content(warehouse), pending_days(warehouse)
+    left_alone = {table.name for table in GOLD_TABLES if table is not DIM_INVOICE}
+    cancelled = GOLD.tables["dim_invoice"].with_columns(is_cancelled=~pl.col("is_cancelled"))
+    tables = {"dim_invoice": cancelled}
+    result = load_gold(warehouse, tables=tables, days=GOLD.days, consumed={}, run_id="again", left_alone=left_alone)
+    after = content(warehouse)
+    assert after.pop("dim_invoice") == cancelled.select(warehouse_columns(DIM_INVOICE)).sort("sale_date").rows()
+    assert after.items() <= before.items()
+    assert result.changes["dim_invoice"] == Change(updated=cancelled.height)
+    assert pending_days(warehouse) == waiting
 
 
 def test_planner_knows_a_table_after_its_first_load(warehouse: psycopg.Connection) -> None:
