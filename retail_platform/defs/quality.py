@@ -82,14 +82,24 @@ def outliers(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) ->
 
     is_judged_by_them = lake.consumed(LINE_OUTLIERS, PRODUCT_BANDS) == lake.version(PRODUCT_BANDS)
     changed = _changed(lake, LINE_OUTLIERS, SILVER_SALES) if is_judged_by_them else None
-    frame = far.flagged_lines(_products(lake, _ranges(changed)), bands.drop("as_of_date"))
-    frame = frame.select(list(LINE_OUTLIERS.schema)).sort(LINE_OUTLIERS.key)
+    frame = _flagged(lake, changed, bands.drop("as_of_date"))
     found = far.flags_are_outside_their_band(frame, bands)
     yield from require(key_of(LINE_OUTLIERS), _sound(LINE_OUTLIERS, frame, found))
     version = _replace_outliers(lake, frame, changed, silver | lake.position(PRODUCT_BANDS))
     more: dict[str, Any] = {"days_judged": "all" if changed is None else len(changed)}
     plots = _flagged_plot(context, lake, changed)
     yield written(lake, LINE_OUTLIERS, frame, version, **more, **plots)
+
+
+def _flagged(lake: Lake, changed: Changed, bands: pl.DataFrame) -> pl.DataFrame:
+    """The flagged lines of the changed days (None: of all), judged so many months at a time as fit memory."""
+    found = [pl.DataFrame(schema=LINE_OUTLIERS.schema)]
+    for months in lake.month_groups(SILVER_SALES, PART_ROWS):
+        days = days_in(Days(month, next_month(month)) for month in months)
+        if ranges := stretches(days if changed is None else days & changed):
+            flagged = far.flagged_lines(_products(lake, ranges), bands)
+            found.append(flagged.select(list(LINE_OUTLIERS.schema)))
+    return pl.concat(found).sort(LINE_OUTLIERS.key)
 
 
 def _replace_outliers(lake: Lake, frame: pl.DataFrame, changed: Changed, consumed: dict[str, int]) -> int:
@@ -330,10 +340,6 @@ def _changed(lake: Lake, table: Table, *sources: Table) -> Changed:
     found = [lake.changed_days(source, lake.consumed(table, source)) for source in sources]
     known = [days for days in found if days is not None]
     return set().union(*known) if len(known) == len(found) else None
-
-
-def _ranges(changed: Changed) -> list[Days] | None:
-    return None if changed is None else stretches(changed)
 
 
 def _span(days: pl.Series) -> list[Days]:

@@ -275,7 +275,10 @@ def test_a_load_without_facts_changes_its_tables_and_no_day_waits(warehouse: psy
     tables = {"dim_invoice": cancelled}
     result = load_gold(warehouse, tables=tables, days=GOLD.days, consumed={}, run_id="again", left_alone=left_alone)
     after = content(warehouse)
-    assert after.pop("dim_invoice") == cancelled.select(warehouse_columns(DIM_INVOICE)).sort("sale_date").rows()
+    assert (
+        sorted(after.pop("dim_invoice"), key=lambda row: row[:2])
+        == cancelled.select(warehouse_columns(DIM_INVOICE)).sort("sale_date", "invoice_key").rows()
+    )
     assert after.items() <= before.items()
     assert result.changes["dim_invoice"] == Change(updated=cancelled.height)
     assert pending_days(warehouse) == waiting
