@@ -113,7 +113,7 @@ def test_windows_of_days_make_the_same_gold(run: Callable[..., tuple[Gold, dict]
     assert differences(in_one_window, gold) == []
 
 
-# pandas will take the type of a column without values from it too; the frames joined here have a column's type in common.
+# pandas will count columns without values when it picks a type; here both frames have the same types.
 @pytest.mark.filterwarnings("ignore:The behavior of DataFrame concatenation:FutureWarning")
 @pytest.mark.parametrize("engine", ["duckdb", "pandas", "spark"])
 def test_engines_make_the_same_gold(run: Callable[..., tuple[Gold, dict]], in_one_window: Gold, engine: str) -> None:
