@@ -10,10 +10,9 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from retail_platform.defs.layers import OWNERS, asset_key
-from retail_platform.defs.partitions import RANGE_END_TAG, RANGE_START_TAG
+from retail_platform.defs.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from retail_platform.defs.reports import check_specs, markdown_table, result_of
 from retail_platform.lakehouse.ledger import Ledger
 from retail_platform.settings import Settings
@@ -84,8 +83,8 @@ def alike(runs: Sequence[dg.DagsterRun], states: pl.DataFrame) -> list[dg.Dagste
 
 def _rows(run: dg.DagsterRun, states: pl.DataFrame) -> int:
     """Rows of the days that a run was asked for."""
-    first = run.tags.get(RANGE_START_TAG, run.tags.get(PARTITION_NAME_TAG))
-    last = run.tags.get(RANGE_END_TAG, run.tags.get(PARTITION_NAME_TAG))
+    first = run.tags.get(RANGE_START_TAG, run.tags.get(PARTITION_TAG))
+    last = run.tags.get(RANGE_END_TAG, run.tags.get(PARTITION_TAG))
     if first is None or last is None:
         return 0
     days = states.filter(pl.col("sale_date").is_between(date.fromisoformat(first), date.fromisoformat(last)))

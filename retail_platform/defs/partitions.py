@@ -8,6 +8,7 @@ from retail_platform.settings import get_settings
 # Two days ahead: a row may be dated the day after its delivery, and deliveries of today are run today.
 DAILY = dg.DailyPartitionsDefinition(start_date=get_settings().first_day.isoformat(), end_offset=2)
 
+PARTITION_TAG = "dagster/partition"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 
