@@ -95,7 +95,7 @@ def _flagged(lake: Lake, changed: Changed, bands: pl.DataFrame) -> pl.DataFrame:
     """The flagged lines of the changed days (None: of all), judged so many months at a time as fit memory."""
     found = [pl.DataFrame(schema=LINE_OUTLIERS.schema)]
     for months in lake.month_groups(SILVER_SALES, PART_ROWS):
-        days = days_in(Days(month, next_month(month)) for month in months)
+        days = days_in([Days(month, next_month(month)) for month in months])
         if ranges := stretches(days if changed is None else days & changed):
             flagged = far.flagged_lines(_products(lake, ranges), bands)
             found.append(flagged.select(list(LINE_OUTLIERS.schema)))
