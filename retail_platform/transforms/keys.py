@@ -23,18 +23,25 @@ class _Dialect(NamedTuple):
 
     Attributes:
         size: bytes of a text.
+        joined: texts one after the other, nulls left out.
         digest: hexadecimal SHA-256 of a text.
         number: the first 63 bits of a digest.
     """
 
     size: str
+    joined: str
     digest: str
     number: str
 
 
-_DUCKDB = _Dialect("strlen({})", "sha256({})", "cast(cast('0x' || substr({}, 1, 16) as ubigint) // 2 as bigint)")
+_DUCKDB = _Dialect(
+    "strlen({})", "concat({})", "sha256({})", "cast(cast('0x' || substr({}, 1, 16) as ubigint) // 2 as bigint)"
+)
 _SPARK = _Dialect(
-    "octet_length({})", "sha2({}, 256)", "cast(cast(conv(substr({}, 1, 16), 16, 10) as decimal(20, 0)) div 2 as bigint)"
+    "octet_length({})",
+    "concat_ws('', {})",
+    "sha2({}, 256)",
+    "cast(cast(conv(substr({}, 1, 16), 16, 10) as decimal(20, 0)) div 2 as bigint)",
 )
 
 
@@ -115,8 +122,9 @@ def _hashed(frame: nw.LazyFrame[Any], parts: Sequence[str], name: str, dtype: ty
 def _sql(dialect: _Dialect, parts: Sequence[str], dtype: type[pl.DataType]) -> str:
     """The hash of the parts in the words of an engine."""
     texts = [f"cast({part} as string)" for part in parts]
-    prefixed = " || ".join(f"coalesce({dialect.size.format(text)} || ':' || {text}, '-')" for text in texts)
-    digest = dialect.digest.format(prefixed)
+    # One call: a chain of || makes a text a link, and takes half as long again.
+    prefixed = ", ".join(f"coalesce({dialect.size.format(text)} || ':', '-'), {text}" for text in texts)
+    digest = dialect.digest.format(dialect.joined.format(prefixed))
     return digest if dtype is pl.String else dialect.number.format(digest)
 
 
