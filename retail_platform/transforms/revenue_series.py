@@ -32,7 +32,7 @@ def revenue_by_group(facts: pl.LazyFrame, countries: pl.LazyFrame) -> pl.DataFra
         series (the group), sale_date, amount (exact); by series and day.
     """
     groups = countries.select("country_key", series=country_group())
-    by_group = _summed(facts.join(groups, on="country_key"), "series", "sale_date")
+    by_group = _summed_by(groups, "series", facts)
     total = _summed(facts, "sale_date").with_columns(series=pl.lit(ALL_COUNTRIES))
     both = pl.concat([by_group, total.select("series", "sale_date", "amount")])
     return both.sort("series", "sale_date").collect(engine="streaming")
@@ -51,10 +51,11 @@ def demand_by_product(facts: pl.LazyFrame, products: pl.LazyFrame, as_of: date) 
         revenue of the newest `TOP_WEEKS`, among those sold in `FEWEST_WEEKS` of them or more.
     """
     keys = products.select("product_key", series="stock_code")
-    lines = facts.filter(pl.col("line_type") == "product").join(keys, on="product_key")
+    lines = facts.filter(pl.col("line_type") == "product")
     units = pl.when(~pl.col("is_cancelled")).then(pl.col("quantity").cast(pl.Int64)).alias("amount")
-    sold = lines.select("series", "sale_date", units, revenue="total_amount")
-    daily = sold.group_by("series", "sale_date").agg(pl.col("amount", "revenue").sum()).collect(engine="streaming")
+    sold = lines.select("product_key", "sale_date", units, revenue="total_amount")
+    by_key = sold.group_by("product_key", "sale_date").agg(pl.col("amount", "revenue").sum()).join(keys, "product_key")
+    daily = by_key.group_by("series", "sale_date").agg(pl.col("amount", "revenue").sum()).collect(engine="streaming")
     recent = daily.filter(pl.col("sale_date") > as_of - timedelta(weeks=TOP_WEEKS), pl.col("amount") > 0)
     ranked = recent.group_by("series").agg(
         pl.col("revenue").sum(), weeks=pl.col("sale_date").dt.truncate("1w").n_unique()
@@ -79,16 +80,20 @@ def revenue_by_member(facts: pl.LazyFrame, countries: pl.LazyFrame, products: pl
     categories = products.select("product_key", member="category").drop_nulls()
     product_lines = facts.filter(pl.col("line_type") == "product")
     parts = {
-        "total": facts.with_columns(member=pl.lit("All")),
-        "country": facts.join(names, on="country_key"),
-        "category": product_lines.join(categories, on="product_key"),
+        "total": _summed(facts, "sale_date").with_columns(member=pl.lit("All")),
+        "country": _summed_by(names, "member", facts),
+        "category": _summed_by(categories, "member", product_lines),
     }
-    frames = [
-        _summed(lines, "member", "sale_date").with_columns(dimension=pl.lit(dimension))
-        for dimension, lines in parts.items()
-    ]
-    columns = ("dimension", "member", "sale_date", pl.col("amount").alias("net_revenue"))
-    return pl.concat(frames).select(*columns).sort("dimension", "member", "sale_date").collect(engine="streaming")
+    columns = ("member", "sale_date", pl.col("amount").alias("net_revenue"))
+    frames = [sums.select(pl.lit(dimension).alias("dimension"), *columns) for dimension, sums in parts.items()]
+    return pl.concat(frames).sort("dimension", "member", "sale_date").collect(engine="streaming")
+
+
+def _summed_by(named: pl.LazyFrame, name: str, lines: pl.LazyFrame) -> pl.LazyFrame:
+    """Sums by name and day. First by key, which leaves little to join: a join of all lines holds them in memory."""
+    key = next(column for column in named.collect_schema() if column != name)
+    by_key = _summed(lines, key, "sale_date").rename({"amount": "total_amount"})
+    return _summed(by_key.join(named, on=key), name, "sale_date")
 
 
 def _summed(lines: pl.LazyFrame, *keys: str) -> pl.LazyFrame:
