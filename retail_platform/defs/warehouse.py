@@ -41,12 +41,12 @@ READ_BY_MARTS = tuple(table for table in GOLD_TABLES if table.name in _SOURCES)
 OTHERS = tuple(table for table in GOLD_TABLES if table.name not in _SOURCES)
 
 
-def warehouse_spec(table: Table) -> dg.AssetSpec:
-    """The asset of a gold table in PostgreSQL."""
+def warehouse_spec(table: Table, *after: dg.AssetKey) -> dg.AssetSpec:
+    """The asset of a gold table in PostgreSQL, made from the one in the lake once others are there."""
     types = {name: type_name for name, type_name in table.postgres_types.items() if name != table.month}
     return dg.AssetSpec(
         asset_key("warehouse", table.name),
-        deps=[key_of(table)],
+        deps=[key_of(table), *after],
         description=catalogue_page(table),
         group_name="warehouse",
         kinds={"postgres"},
@@ -75,7 +75,7 @@ def warehouse(
 
 @dg.multi_asset(
     name="warehouse_analytics",
-    specs=[warehouse_spec(table) for table in OTHERS],
+    specs=[warehouse_spec(table, FACTS) for table in OTHERS],
     retry_policy=TRANSIENT_FAULTS,
     pool=LAKE_POOL,
     op_tags=AFTER_MARTS,
@@ -83,7 +83,7 @@ def warehouse(
 def warehouse_analytics(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Load the tables that no mart is built from, in the same way."""
+    """Load the tables that no mart is built from; when a check keeps the facts back, it keeps these back too."""
     with warehouse_database(settings).connect() as connection:
         prepare_warehouse(connection)
         yield from _load(connection, lake, OTHERS, context.run.run_id)
