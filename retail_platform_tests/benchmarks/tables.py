@@ -127,10 +127,10 @@ def _total(rows: Sequence[Row], steps: Sequence[str] | None, kind: str) -> float
     def value(figures: dict[str, float]) -> float:
         return figures["seconds"] if kind == "seconds" else figures["cpu"] + figures["cpu_postgres"]
 
-    if steps is None or steps is UNTIL_MARTS:
-        left_out = 0 if steps is None else 1
-        wholes = [value(row.get("process") or row["figures"]) - left_out * value(row["after_marts"]) for row in rows]
-        return statistics.median(wholes)
+    if steps is None:
+        return statistics.median(value(row.get("process") or row["figures"]) for row in rows)
+    if steps is UNTIL_MARTS:
+        return statistics.median(value(row["process"]) - value(row["after_marts"]) for row in rows)
     return statistics.median(sum(value(row["steps"][step]) for step in steps if step in row["steps"]) for row in rows)
 
 
