@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from retail_platform_tests.benchmarks.history import keep, moved
+from retail_platform_tests.benchmarks.tables import show
 from retail_platform_tests.benchmarks.watched import Sample, Watched
 
 MACHINE = {"processor": "a", "processors": 2}
@@ -52,3 +53,35 @@ def test_a_span_is_cut_out_of_samples() -> None:
     assert span["cpu_postgres"] == pytest.approx(1.5)
     assert span["peak_mib"] == pytest.approx(300 / 2**20)
     assert watched.figures()["peak_mib"] == 1.0
+
+
+def test_ratios_divide_like_by_like() -> None:
+    """6 s of a run of 20 s come after the marts; the process took 5 s more, the job by hand 10 s."""
+
+    def spent(seconds: float) -> dict[str, float]:
+        return {"seconds": seconds, "cpu": seconds, "cpu_postgres": seconds}
+
+    ours = {
+        "part": "engines",
+        "variant": "polars",
+        "lines": 1000,
+        "figures": spent(20.0),
+        "process": spent(25.0),
+        "after_marts": spent(6.0),
+        "steps": {"bronze": spent(2.0), "publication": spent(7.0)},
+    }
+    hand = {
+        "part": "engines",
+        "variant": "by hand: dbt-postgres",
+        "lines": 1000,
+        "figures": spent(10.0),
+        "steps": {"server": spent(1.0), "dbt build": spent(9.0)},
+    }
+    ratios = list(show([ours, hand]))[1]
+    told = dict(zip(*(column.cells for column in ratios.columns), strict=True))
+    assert told == {
+        "polars: steps of the same outputs": "",
+        "polars: … and warehouse, marts, publication": "1.00 | 1.00",
+        "polars: the whole process until the marts are published": "1.90 | 1.90",
+        "polars: the whole process": "2.50 | 2.50",
+    }
