@@ -19,7 +19,14 @@ COPY_ROWS = 10_000
 """Rows per message of a COPY: small enough that writing them here and reading them there overlap."""
 
 
-def copy_rows(connection: psycopg.Connection, frame: pl.LazyFrame, target: sql.Identifier, table: Table) -> int:
+def copy_rows(
+    connection: psycopg.Connection,
+    frame: pl.LazyFrame,
+    target: sql.Identifier,
+    table: Table,
+    *,
+    is_frozen: bool = False,
+) -> int:
     """Append the rows of a frame to a table, never more than a few batches in memory.
 
     Args:
@@ -27,6 +34,8 @@ def copy_rows(connection: psycopg.Connection, frame: pl.LazyFrame, target: sql.I
         frame: with at least the columns that the gold table has in the warehouse, of the contract's types.
         target: the table to fill, which has these columns.
         table: the gold table that the rows are of.
+        is_frozen: whether the rows are written as if vacuumed, which spares the server writing each page twice; only
+            into a table that the transaction has made.
 
     Returns:
         The number of rows.
@@ -35,7 +44,7 @@ def copy_rows(connection: psycopg.Connection, frame: pl.LazyFrame, target: sql.I
     rows = frame.select(_encodable(table, name) for name in columns)
     encoder = ArrowToPostgresBinaryEncoder(pl.DataFrame(schema=rows.collect_schema()).to_arrow().schema)
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    statement = sql.SQL("copy {} ({}) from stdin (format binary)").format(target, names)
+    statement = sql.SQL("copy {} ({}) from stdin (format binary, freeze {})").format(target, names, is_frozen)
     count = 0
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(encoder.write_header())

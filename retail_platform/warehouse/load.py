@@ -139,14 +139,16 @@ def _load(
         changes, differences = _compare(connection, tables, days)
         for difference in differences.values():
             difference.upsert()
+        # Before the facts: PostgreSQL looks for what each month of them refers to, and has to know how much that is.
+        for table in UNPARTITIONED:
+            analyze_if_changed(connection, identifier(table), changes[table.name].rows)
         if FACT_SALE.name in tables:
             changes[FACT_SALE.name] = _change_facts(connection, facts, days, bulk)
         for month in filled:
             attach_month(connection, month)
         for difference in differences.values():
             difference.delete()
-        for table in GOLD_TABLES:
-            analyze_if_changed(connection, identifier(table), changes[table.name].rows)
+        analyze_if_changed(connection, identifier(FACT_SALE), changes[FACT_SALE.name].rows)
         load_id = _record(connection, days, consumed, run_id)
         if FACT_SALE.name in tables:
             _await_marts(connection, days, load_id)

@@ -118,7 +118,8 @@ def _fill(address: str, password: str | None, facts: pl.LazyFrame, month: date) 
         connection.execute(sql.SQL("set local maintenance_work_mem = {}").format(MEMORY))
         # The check spares the attachment a look at every row.
         connection.execute(create.format(table, identifier(FACT_SALE), BOUNDS, *bounds, day=day))
-        copy_rows(connection, facts.filter(pl.col(str(FACT_SALE.month)) == month), table, FACT_SALE)
+        rows = facts.filter(pl.col(str(FACT_SALE.month)) == month)
+        copy_rows(connection, rows, table, FACT_SALE, is_frozen=True)
         key = sql.SQL(", ").join(map(sql.Identifier, warehouse_key(FACT_SALE)))
         connection.execute(sql.SQL("alter table {} add primary key ({})").format(table, key))
         for columns in wanted_indexes(connection, FACT_SALE):
