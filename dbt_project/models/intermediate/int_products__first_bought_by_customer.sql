@@ -4,7 +4,7 @@
         incremental_strategy='day_range',
         unique_key='first_sale_month',
         on_schema_change='fail',
-        pre_hook=many_facts(),
+        pre_hook=many_facts('set local max_parallel_workers_per_gather = 0'),
         indexes=[{'columns': ['customer_id', 'stock_code']}, {'columns': ['first_sale_month']}],
     )
 }}
