@@ -18,6 +18,9 @@ from retail_platform.lakehouse.mapping import TEXT_COLUMNS, CodeRule, Mapping
 QUANTITY = r"^[+-]?0*[0-9]{1,10}(?:\.0+)?$"
 PRICE = r"^[+-]?0*(?:[0-9]{1,13}(?:\.[0-9]*)?|\.[0-9]+)$"
 """At most thirteen digits before the point, so that rounding cannot leave numeric(18,4)."""
+PLAIN_QUANTITY = r"^-?[0-9]{1,10}$"
+PLAIN_PRICE = r"^[0-9]{1,13}(?:\.[0-9]{1,4})?$"
+"""How nearly every number is written. An engine reads it as it is; the others are taken apart, at five times the cost."""
 WHOLE_NUMBER_OF_A_FLOAT = r"^[0-9]+\.0+$"
 NOT_TEXT = " \t\r\n\u00a0\u0085\u2028\u2029"
 """Trimmed off every text; the last three end lines, and of Spark's expressions `$` would match before them."""
@@ -205,13 +208,20 @@ def _customer_id(text: nw.Expr) -> nw.Expr:
 
 def _quantity(text: nw.Expr) -> nw.Expr:
     """Whole numbers that fit 32 bits as Int32, anything else null."""
-    digits = _before_point(text).str.strip_chars_start("+")
-    number = nw.when(text.str.contains(QUANTITY)).then(digits).cast(nw.Int64)
+    plain, other = _plain_or_other(text, PLAIN_QUANTITY)
+    digits = nw.when(other.str.contains(QUANTITY)).then(_before_point(other).str.strip_chars_start("+"))
+    number = nw.coalesce(plain, digits).cast(nw.Int64)
     return nw.when(number.abs() <= MAX_QUANTITY).then(number).cast(nw.Int32)
 
 
 def _unit_price(text: nw.Expr) -> nw.Expr:
-    """Plain decimal text as Decimal(18, 4), rounded half away from zero; anything else null."""
+    """Decimal text as Decimal(18, 4), rounded half away from zero; anything else null."""
+    plain, other = _plain_or_other(text, PLAIN_PRICE)
+    return nw.coalesce(plain.cast(nw.Decimal(18, 4)), _rounded(other))
+
+
+def _rounded(text: nw.Expr) -> nw.Expr:
+    """Decimal text with a sign, or of any number of digits after the point, as Decimal(18, 4); anything else null."""
     digits, fraction = _before_point(text).str.strip_chars_start("+-"), _after_point(text)
     decimals = nw.concat_str(fraction, nw.lit("0000")).str.slice(0, 4)
     truncated = nw.concat_str(nw.lit("0"), digits, nw.lit("."), decimals)
@@ -219,6 +229,12 @@ def _unit_price(text: nw.Expr) -> nw.Expr:
     one_up = nw.lit("0.0001").cast(nw.Decimal(18, 4))
     rounded = nw.when(fraction.str.slice(4, 1) >= "5").then(magnitude + one_up).otherwise(magnitude)
     return nw.when(text.str.starts_with("-")).then(-rounded).otherwise(rounded).cast(nw.Decimal(18, 4))
+
+
+def _plain_or_other(text: nw.Expr, plain: str) -> tuple[nw.Expr, nw.Expr]:
+    """The text where it matches a pattern, and where it does not; null elsewhere, over which functions cost nothing."""
+    is_plain = text.str.contains(plain)
+    return nw.when(is_plain).then(text), nw.when(~is_plain).then(text)
 
 
 def _before_point(text: nw.Expr) -> nw.Expr:
