@@ -24,7 +24,7 @@ demo: setup
 	$(BIN)/retail demo --lines $(LINES) --input "$(INPUT)"
 
 test: setup lint
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

@@ -38,9 +38,12 @@ def _without(*names: str) -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-# Contracts are of polars frames. Where pandas is installed pandera imports it, and pyspark with it: 3 s each start.
-with _without("pandas", "pyspark"):
+# Contracts are of polars frames. Where pandas is installed pandera imports it, and pyspark with it: 3 s each start. It
+# looks for pandas and hypothesis with its first check, once, so that one is made here.
+with _without("pandas", "pyspark", "hypothesis"):
     import pandera.polars as pa
+
+    pa.DataFrameSchema({"found": pa.Column(pl.Int64, pa.Check.ge(0))}).validate(pl.DataFrame({"found": [0]}))
 
 Money = Annotated[pl.Decimal, 18, 4]
 """An amount in the shop's currency, 4 decimal places."""

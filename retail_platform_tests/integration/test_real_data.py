@@ -18,14 +18,10 @@ import duckdb
 import pytest
 
 from retail_platform.contracts import BRONZE_SALES, FACT_SALE, SILVER_REJECTS, SILVER_SALES
-from retail_platform.lakehouse.days import waiting_stretches
 from retail_platform.lakehouse.lake import Lake
-from retail_platform.lakehouse.landing import register_arrivals
-from retail_platform.lakehouse.ledger import Ledger
 from retail_platform.settings import Settings
-from retail_platform.sources.online_retail import split
 from retail_platform.status import days_waiting
-from retail_platform_tests.integration.conftest import Gold, differences, gold_of, run_lake
+from retail_platform_tests.integration.conftest import Gold, differences, gold_of
 from retail_platform_tests.platforms import command, environment, retail
 
 pytestmark = [
@@ -138,27 +134,6 @@ def test_the_second_sheet_sent_again_changes_nothing(loaded: Settings, real_shee
     result = retail(loaded, "ingest", str(again))
     assert "Nothing to run" in result.stdout
     assert differences(gold_of(loaded), gold) == []
-
-
-def test_a_file_a_day_in_random_order_gives_the_same_gold(
-    make_platform: Callable[[str], Settings], raw_file: Path, gold: Gold, tmp_path: Path
-) -> None:
-    settings, shuffled = make_platform("daily"), random.Random(20111209)
-    files = split(raw_file, tmp_path, by="day")
-    shuffled.shuffle(files)
-    settled: dict[Any, str] = {}
-    for third in range(3):
-        for file in files[third::3]:
-            file.rename(settings.landing / file.name)
-        register_arrivals(settings)
-        wanted = Ledger(settings).fingerprints()
-        stretches = waiting_stretches(wanted, settled, settings.first_day)
-        # A run over the span of all that waits, as the command does.
-        assert run_lake(settings, type(stretches[0])(stretches[0].start, stretches[-1].end)).success
-        settled = wanted
-    # These name the file of a line, or say when its day came: with other files they are others.
-    of_files = {"line_outliers", "quality_profiles", "quality_scores"}
-    assert set(differences(gold_of(settings), gold)) <= of_files
 
 
 def test_killed_at_random_points_and_started_again(
