@@ -122,6 +122,23 @@ def test_the_table_has_every_pair_and_numbers_the_suggestions() -> None:
     ]
 
 
+def test_of_rare_pairs_only_the_suggested_are_in_the_table() -> None:
+    """2 of 1,000 invoices share A and B, far fewer than chance would give; C and D go together."""
+    pairs = product_pairs([baskets_of((498, "A"), (498, "B"), (2, "AB"), (2, "CD"))], date(2011, 1, 31), 2)
+
+    assert pairs.select("stock_code", "other_stock_code", "position").rows() == [("C", "D", 1), ("D", "C", 1)]
+
+
+def test_a_pair_has_both_directions_where_one_is_suggested() -> None:
+    """B is in 2 of 1,000 invoices, and it is the sixth of A's partners: only A is suggested with B."""
+    baskets = baskets_of((2, "AB"), (3, "AC"), (3, "AD"), (3, "AE"), (3, "AF"), (3, "AG"), (983, "Z"))
+    pairs = product_pairs([baskets], date(2011, 1, 31), 2)
+    both = pairs.filter(pl.any_horizontal(pl.col("stock_code", "other_stock_code") == "B"))
+
+    assert both.select("stock_code", "other_stock_code", "position").rows() == [("A", "B", None), ("B", "A", 1)]
+    assert pairs_are_consistent(pairs, baskets).passed
+
+
 def test_a_wrong_count_is_found() -> None:
     baskets = baskets_of((50, "ABC"), (10, "AC"), (40, "BD"))
     pairs = product_pairs([baskets], date(2011, 1, 31), 20)
