@@ -34,8 +34,7 @@ def revenue_by_group(facts: pl.LazyFrame, countries: pl.LazyFrame) -> pl.DataFra
     groups = countries.select("country_key", series=country_group())
     by_group = _summed_by(groups, "series", facts)
     total = _summed(facts, "sale_date").with_columns(series=pl.lit(ALL_COUNTRIES))
-    both = pl.concat([by_group, total.select("series", "sale_date", "amount")])
-    return both.sort("series", "sale_date").collect(engine="streaming")
+    return pl.concat([by_group, total.select("series", "sale_date", "amount")]).sort("series", "sale_date")
 
 
 def demand_by_product(facts: pl.LazyFrame, products: pl.LazyFrame, as_of: date) -> pl.DataFrame:
@@ -86,15 +85,17 @@ def revenue_by_member(facts: pl.LazyFrame, countries: pl.LazyFrame, products: pl
     }
     columns = ("member", "sale_date", pl.col("amount").alias("net_revenue"))
     frames = [sums.select(pl.lit(dimension).alias("dimension"), *columns) for dimension, sums in parts.items()]
-    return pl.concat(frames).sort("dimension", "member", "sale_date").collect(engine="streaming")
+    return pl.concat(frames).sort("dimension", "member", "sale_date")
 
 
-def _summed_by(named: pl.LazyFrame, name: str, lines: pl.LazyFrame) -> pl.LazyFrame:
+def _summed_by(named: pl.LazyFrame, name: str, lines: pl.LazyFrame) -> pl.DataFrame:
     """Sums by name and day. First by key, which leaves little to join: a join of all lines holds them in memory."""
     key = next(column for column in named.collect_schema() if column != name)
     by_key = _summed(lines, key, "sale_date").rename({"amount": "total_amount"})
-    return _summed(by_key.join(named, on=key), name, "sale_date")
+    return _summed(by_key.lazy().join(named, on=key), name, "sale_date")
 
 
-def _summed(lines: pl.LazyFrame, *keys: str) -> pl.LazyFrame:
-    return lines.group_by(*keys).agg(amount=pl.col("total_amount").sum().cast(pl.Decimal(18, 4)))
+def _summed(lines: pl.LazyFrame, *keys: str) -> pl.DataFrame:
+    """Sums by some columns; one after the other, as a plan with all of them would hold the lines that they share."""
+    sums = lines.group_by(*keys).agg(amount=pl.col("total_amount").sum().cast(pl.Decimal(18, 4)))
+    return sums.collect(engine="streaming")
