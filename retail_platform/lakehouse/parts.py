@@ -11,8 +11,9 @@ from pathlib import Path
 
 import polars as pl
 
-PART_ROWS = 4_000_000
-"""Rows of a part, about: sale lines with what features are made of take 1 GiB at work."""
+PART_ROWS = 2_500_000
+"""Rows of a part, about. Members are of unequal size: of a hundred million lines by product the largest part of 4 million
+took 4 GiB at work."""
 
 
 @contextmanager
