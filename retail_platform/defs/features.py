@@ -1,7 +1,7 @@
 """Features of customers and products in gold, as of the newest closed month; made again when that has changed."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import date
 from functools import partial
@@ -43,7 +43,7 @@ def features(lake: dg.ResourceParam[Lake]) -> Iterator[dg.AssetCheckResult | dg.
 
 
 def _features(
-    lake: Lake, table: Table, days: Days, position: Mapping[str, int], made_from: str
+    lake: Lake, table: Table, days: Days, position: dict[str, int], made_from: str
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
     made_again = not stands(lake, table, days, made_from)
     if made_again:

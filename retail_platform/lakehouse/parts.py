@@ -12,8 +12,8 @@ from pathlib import Path
 import polars as pl
 
 PART_ROWS = 2_500_000
-"""Rows of a part, about. Members are of unequal size: of a hundred million lines by product the largest part of 4 million
-took 4 GiB at work."""
+"""Rows of a part, about. Members are of unequal size: of a hundred million lines, cut by product into parts of 4
+million, the largest took 4 GiB at work."""
 
 
 @contextmanager
